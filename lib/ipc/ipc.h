@@ -1,0 +1,126 @@
+/*
+ * ipc.h: attribute messages with descriptors between the suite's programs, over
+ * SOCK_SEQPACKET Unix sockets.
+ *
+ * A message is a kind ("commit") and a list of named values; a name may repeat
+ * (recipients). Every value is text or octets with a length; numbers are decimal.
+ * Names the receiver does not know are ignored, except those that begin with "!".
+ * A connection begins with a hello (protocol name, version). What leaves a
+ * process in one loop turn on one connection leaves as one packet. Whoever reads
+ * validates every value as if the peer were hostile; a malformed packet costs
+ * that connection, never the process.
+ */
+#ifndef IPC_IPC_H
+#define IPC_IPC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/span.h"
+#include "base/str.h"
+#include "task/task.h"
+
+enum {
+    IPC_ATTRIBUTES_MAX = 65536,          /* octets of a message without content */
+    IPC_CONTENT_MAX = 65536,             /* octets of inline content */
+    IPC_FDS_MAX = 16,                    /* descriptors of one message */
+};
+
+/* --- building a message -------------------------------------------------------- */
+
+struct ipc_out {
+    struct str text;
+    int fds[IPC_FDS_MAX];
+    size_t fd_count;
+    int error; /* sticks */
+};
+
+/* Zeroed is valid before ipc_begin. */
+void ipc_begin(struct ipc_out *m, const char *kind);
+void ipc_put(struct ipc_out *m, const char *name, struct span value);
+void ipc_put_u64(struct ipc_out *m, const char *name, uint64_t value);
+void ipc_put_i64(struct ipc_out *m, const char *name, int64_t value);
+void ipc_put_bool(struct ipc_out *m, const char *name, bool value);
+/* Inline content, at most IPC_CONTENT_MAX, several pieces in order. */
+void ipc_put_content(struct ipc_out *m, struct span piece);
+/* Passed on; stays the caller's (duplicated until sent). */
+void ipc_put_fd(struct ipc_out *m, const char *name, int fd);
+void ipc_out_fini(struct ipc_out *m);
+
+/* --- reading a message ----------------------------------------------------------- */
+
+struct ipc_in; /* owns its memory and the descriptors not taken */
+
+void ipc_in_free(struct ipc_in *m);
+struct span ipc_kind(const struct ipc_in *m);
+bool ipc_is(const struct ipc_in *m, const char *kind);
+/* First value of that name: 0 or ERR_NOT_FOUND. Borrowed from m. */
+int ipc_get(const struct ipc_in *m, const char *name, struct span *value);
+/* ERR_NOT_FOUND, ERR_SYNTAX or -ERANGE. */
+int ipc_get_u64(const struct ipc_in *m, const char *name, uint64_t *value);
+int ipc_get_i64(const struct ipc_in *m, const char *name, int64_t *value);
+int ipc_get_bool(const struct ipc_in *m, const char *name, bool *value);
+struct span ipc_content(const struct ipc_in *m);
+/* Takes the descriptor out of m; the caller closes it. ERR_NOT_FOUND. */
+int ipc_take_fd(struct ipc_in *m, const char *name, int *fd);
+/* All values in order: struct ipc_walk w = {0}; while (ipc_walk(m, &w)) ... */
+struct ipc_walk {
+    size_t at;
+    struct span name, value;
+};
+bool ipc_walk(const struct ipc_in *m, struct ipc_walk *w);
+/* A name that begins with "!" and is not in the NULL-terminated list: its name,
+ * else NULL. */
+const char *ipc_unknown_critical(const struct ipc_in *m, const char *const *known);
+
+/* --- connections -------------------------------------------------------------------- */
+
+struct ipc_conn;
+
+/* Connect to a socket of the suite (a name below the run directory, which is
+ * every service's working directory), and say hello. */
+TASK_WAITS int ipc_connect(struct ipc_conn **out, const char *socket_name, const char *protocol,
+                           uint32_t version, deadline_t deadline);
+/* A connected descriptor (accepted, or one end of a pair); taken. The server
+ * side reads the client's hello and answers it: ERR_VERSION, ERR_PROTOCOL. */
+TASK_WAITS int ipc_accept(struct ipc_conn **out, int fd, const char *protocol,
+                          uint32_t version, deadline_t deadline);
+/* A pair end whose peer says hello as a client. */
+TASK_WAITS int ipc_client(struct ipc_conn **out, int fd, const char *protocol, uint32_t version,
+                          deadline_t deadline);
+void ipc_close(struct ipc_conn *c);
+/* uid and pid of the peer, from SO_PEERCRED at connection time. */
+uid_t ipc_peer_uid(const struct ipc_conn *c);
+pid_t ipc_peer_pid(const struct ipc_conn *c);
+
+/* Queue a message for the end of the turn; m is emptied. Waits only when more
+ * than the connection's window is unsent. Negative: the connection is dead. */
+TASK_WAITS int ipc_send(struct ipc_conn *c, struct ipc_out *m, deadline_t deadline);
+/* Next message that is not a reply (see ipc_call); one reader at a time. ERR_EOF
+ * when the peer closed. */
+TASK_WAITS int ipc_receive(struct ipc_conn *c, struct ipc_in **m, deadline_t deadline);
+
+/* Request and reply: adds an "id" and waits for the reply with that id, while
+ * other tasks call on the same connection. Needs a reader: either a task that
+ * loops in ipc_receive(), or ipc_start_reader() which spawns one that drops
+ * everything but replies. */
+TASK_WAITS int ipc_call(struct ipc_conn *c, struct ipc_out *request, struct ipc_in **reply,
+                        deadline_t deadline);
+int ipc_start_reader(struct ipc_conn *c);
+/* Server side: begin the reply to a request (kind "reply", same id). */
+void ipc_begin_reply(struct ipc_out *m, const struct ipc_in *request);
+
+/* --- a client that reconnects --------------------------------------------------------- */
+
+/* One shared connection to a service, made at the first call and again after it
+ * was lost; with its own reader. Calls in flight when it is lost get
+ * ERR_TRUNCATED (their outcome is unknown), calls while the service is away wait
+ * for it until their deadline. */
+struct ipc_client;
+struct ipc_client *ipc_client_new(const char *socket_name, const char *protocol, uint32_t version);
+void ipc_client_free(struct ipc_client *cl);
+TASK_WAITS int ipc_client_call(struct ipc_client *cl, struct ipc_out *request,
+                               struct ipc_in **reply, deadline_t deadline);
+
+#endif

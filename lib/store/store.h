@@ -1,0 +1,218 @@
+/*
+ * store.h: the mail store: accounts, mailboxes, messages, changes, news.
+ *
+ * Everything is a change record in the account's journal; the index is derived
+ * and may be missing. Functions marked TASK_WAITS run their disk work on worker
+ * threads. Nothing handed out points into a map. A commit returns after its
+ * fdatasync: what was acknowledged survives a power cut.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/array.h"
+#include "base/span.h"
+#include "base/str.h"
+#include "task/task.h"
+
+struct store;         /* a root directory, one per process */
+struct store_account; /* a reference to an account, shared and counted per process */
+
+/* System flags and how they print in IMAP. \Recent belongs to sessions. */
+enum store_flag {
+    STORE_SEEN = 1 << 0,
+    STORE_ANSWERED = 1 << 1,
+    STORE_FLAGGED = 1 << 2,
+    STORE_DELETED = 1 << 3,
+    STORE_DRAFT = 1 << 4,
+};
+
+/* Keywords are numbered per account (0..STORE_KEYWORDS_MAX-1), names kept in the
+ * account's journal. */
+enum { STORE_KEYWORDS_MAX = 64 };
+
+struct store_options {
+    unsigned open_limit; /* environments kept open, LRU (store_open_limit) */
+    uint64_t segment_size;
+    uint32_t alignment;
+    uint64_t blob_threshold; /* larger messages get a file of their own; 1 MiB */
+};
+
+/* dirfd: the root, opened before the sandbox; kept, not owned. */
+int store_new(struct store **out, int dirfd, const struct store_options *options);
+void store_free(struct store *s);
+
+/* id: [A-Za-z0-9._-]{1,64}, immutable, never an address. Creates the account's
+ * directory and INBOX when it is not there and create is set (ERR_NOT_FOUND
+ * otherwise). */
+TASK_WAITS int store_open(struct store *s, struct span id, bool create,
+                          struct store_account **out);
+void store_close(struct store_account *a);
+
+/* --- mailboxes ------------------------------------------------------------------ */
+
+/* Names are UTF-8 with "/" as the hierarchy separator; INBOX is spelled so. A
+ * mailbox has an id that survives RENAME and is never reused. */
+struct store_mailbox {
+    uint32_t id;
+    uint32_t uidvalidity;
+    struct span name;         /* from the arena of the listing */
+    struct span special_use;  /* such as "\\Sent", or empty (RFC 6154) */
+    bool is_selectable;       /* false: only a parent of others (\Noselect) */
+    bool is_subscribed;
+    uint64_t uidnext, messages, unseen, recent, bytes, modseq;
+};
+
+struct store_listing {
+    ARRAY(struct store_mailbox) boxes; /* sorted by name, INBOX first */
+    ARRAY(struct span) subscriptions;  /* subscribed names, also of mailboxes that are gone */
+};
+TASK_WAITS int store_list(struct store_account *a, struct arena *arena,
+                          struct store_listing *out);
+void store_listing_free(struct store_listing *l);
+/* ERR_NOT_FOUND. */
+TASK_WAITS int store_find(struct store_account *a, struct span name, struct arena *arena,
+                          struct store_mailbox *out);
+/* Creates missing parents as \Noselect ones. ERR_EXISTS. */
+TASK_WAITS int store_create(struct store_account *a, struct span name, struct span special_use);
+/* A mailbox with children loses its messages and becomes \Noselect (RFC 3501
+ * 6.3.4); INBOX: ERR_DENIED. */
+TASK_WAITS int store_delete(struct store_account *a, struct span name);
+/* With its children; RENAME INBOX moves its messages to a new mailbox. */
+TASK_WAITS int store_rename(struct store_account *a, struct span from, struct span to);
+TASK_WAITS int store_subscribe(struct store_account *a, struct span name, bool on);
+
+/* --- messages --------------------------------------------------------------------- */
+
+/* The hot part: what SELECT and FETCH FLAGS need, 64 bytes an entry. */
+struct store_message {
+    uint32_t uid;
+    uint32_t flags; /* enum store_flag */
+    uint64_t keywords;
+    uint64_t modseq;
+    int64_t internal_date; /* seconds since 1970 UTC */
+    int16_t date_zone;     /* minutes east */
+    uint64_t size;         /* RFC822.SIZE */
+    uint8_t guid[16];
+};
+
+/* A mailbox as one session sees it: rises only through store_view_refresh, so
+ * that sequence numbers stay put between a session's commands. */
+struct store_view {
+    struct store_account *account;
+    uint32_t mailbox;
+    uint32_t uidvalidity;
+    uint64_t modseq;    /* of the last refresh */
+    uint64_t uidnext;
+    ARRAY(struct store_message) messages; /* by UID */
+    ARRAY(uint32_t) recent;               /* UIDs that are \Recent in this session */
+};
+/* read_only: \Recent is looked at, not taken (EXAMINE). */
+TASK_WAITS int store_view_open(struct store_account *a, uint32_t mailbox, bool read_only,
+                               struct store_view **out);
+void store_view_close(struct store_view *v);
+
+/* What changed since: positions are sequence numbers at the time each item is
+ * reported, in the order expunges, changes, arrivals. Without may_expunge (during
+ * FETCH, STORE, SEARCH) expunged messages stay in the view until a later refresh.
+ * ERR_NOT_FOUND: the mailbox was deleted. */
+struct store_news {
+    ARRAY(uint32_t) expunged;     /* sequence numbers, each valid after the ones before it */
+    ARRAY(uint32_t) expunged_uids;
+    ARRAY(uint32_t) changed;      /* sequence numbers whose flags changed */
+    uint32_t arrived;             /* how many were added at the end */
+    bool keywords_changed;
+};
+TASK_WAITS int store_view_refresh(struct store_view *v, bool may_expunge,
+                                  struct store_news *news);
+void store_news_free(struct store_news *n);
+
+/* Keyword names of the account by number; NULL-name entries are unused. */
+TASK_WAITS int store_keywords(struct store_account *a, struct arena *arena,
+                              struct span names[STORE_KEYWORDS_MAX]);
+/* The number of a keyword; with create it is added. ERR_LIMIT, ERR_NOT_FOUND. */
+TASK_WAITS int store_keyword(struct store_account *a, struct span name, bool create,
+                             unsigned *number);
+
+/* Finished strings made at delivery: IMAP ENVELOPE and BODYSTRUCTURE (BODY is
+ * derived by the reader). From the arena. ERR_NOT_FOUND: expunged and cleaned. */
+struct store_cached {
+    struct span envelope;
+    struct span bodystructure;
+};
+TASK_WAITS int store_cached(struct store_view *v, const uint32_t *uids, size_t count,
+                            struct arena *arena, struct store_cached *out);
+/* A descriptor for reading one message: opened afresh, read-only, positioned by
+ * the caller with offset and length. The caller closes it. */
+struct store_body {
+    int fd;
+    uint64_t offset, length;
+};
+TASK_WAITS int store_body_open(struct store_view *v, uint32_t uid, struct store_body *out);
+/* The whole body into memory drawn on out's budget. */
+TASK_WAITS int store_body_read(struct store_view *v, uint32_t uid, struct str *out);
+
+/* --- changes ------------------------------------------------------------------------- */
+
+/* A new message: content as a list of pieces in memory, or a descriptor range. */
+struct store_append {
+    struct span content;      /* used when fd is -1 */
+    int fd;
+    uint64_t offset, length;
+    struct span prefix;       /* put in front: Return-Path, Delivered-To, ... */
+    int64_t internal_date;    /* 0: now */
+    int16_t date_zone;
+    uint32_t flags;
+    uint64_t keywords;
+    struct span delivery_id;  /* queue id and recipient: a repeated delivery with the same
+                                 id is answered with the first one's UID (best effort) */
+};
+struct store_appended {
+    uint32_t uidvalidity, uid;
+    uint64_t modseq;
+};
+TASK_WAITS int store_append(struct store_account *a, uint32_t mailbox,
+                            const struct store_append *messages, size_t count,
+                            struct store_appended *out);
+
+enum store_flag_op { STORE_FLAGS_SET, STORE_FLAGS_ADD, STORE_FLAGS_REMOVE };
+/* Changes the messages of uids (ascending) that still exist; those that did not
+ * exist any more are not an error. unchanged_since 0: unconditional; otherwise
+ * the UIDs refused are appended to *modified (may be NULL). */
+TASK_WAITS int store_set_flags(struct store_view *v, const uint32_t *uids, size_t count,
+                               enum store_flag_op op, uint32_t flags, uint64_t keywords,
+                               uint64_t unchanged_since, void *modified);
+/* Those of uids that carry \Deleted (all of them when uids is NULL and count 0);
+ * with any_flag also those that do not (MOVE, POP3 DELE). */
+TASK_WAITS int store_expunge(struct store_view *v, const uint32_t *uids, size_t count,
+                             bool any_flag);
+/* Result: pairs of source and new UID, in order. */
+struct store_copied {
+    uint32_t uidvalidity;
+    ARRAY(uint32_t) from;
+    ARRAY(uint32_t) to;
+};
+TASK_WAITS int store_copy(struct store_view *v, const uint32_t *uids, size_t count,
+                          uint32_t to_mailbox, bool move, struct store_copied *out);
+void store_copied_free(struct store_copied *c);
+
+/* --- news ------------------------------------------------------------------------------ */
+
+/* Signals cond (on the loop) whenever somebody else may have changed the account;
+ * a hint only. */
+struct store_watch;
+int store_watch_start(struct store_account *a, struct task_cond *cond, struct store_watch **out);
+void store_watch_stop(struct store_watch *w);
+
+/* --- administration ---------------------------------------------------------------------- */
+
+TASK_WAITS int store_usage(struct store_account *a, uint64_t *bytes, uint64_t *messages);
+/* Check the whole account; findings, a line each, are appended to report. */
+TASK_WAITS int store_verify(struct store_account *a, struct str *report);
+/* Throw the index away and make it anew from the journal. */
+TASK_WAITS int store_rebuild(struct store_account *a);
+
+#endif
