@@ -1,0 +1,23 @@
+# What the tests and checks need; included by the Makefile.
+.PHONY: check demo torture lint format system bench
+
+# Everything that fits 15 minutes: unit tests (plain and with sanitizers), the
+# system tests as root and unprivileged. Installs what is missing.
+check:
+	@tests/check
+
+# Real mail through the whole suite, told step by step. KEEP=1 leaves it running.
+demo:
+	@tests/demo
+
+torture:
+	@tests/torture
+
+lint:
+	@tools/lint
+
+format:
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
+system: all
+	/usr/bin/python3 -m pytest -q tests/system
