@@ -29,14 +29,14 @@ struct auth_client *auth_client_new(void);
 void auth_client_free(struct auth_client *c);
 
 struct auth_request {
-    const char *service;        /* "smtp", "imap", "pop3" */
-    struct span mechanism;      /* as the client wrote it */
+    const char *service;   /* "smtp", "imap", "pop3" */
+    struct span mechanism; /* as the client wrote it */
     bool has_initial;
     struct span initial;        /* decoded; may be empty ("=") */
     struct span client_address; /* "192.0.2.1" */
     struct span local_address;
     struct span channel_binding; /* TLS exporter data, or empty */
-    bool is_secured;            /* TLS, or the server's own address */
+    bool is_secured;             /* TLS, or the server's own address */
 };
 
 enum auth_outcome {
@@ -64,8 +64,8 @@ struct auth_exchange;
 TASK_WAITS int auth_begin(struct auth_client *c, const struct auth_request *request,
                           struct auth_exchange **exchange, struct auth_answer *answer,
                           deadline_t deadline);
-TASK_WAITS int auth_step(struct auth_exchange *e, struct span response,
-                         struct auth_answer *answer, deadline_t deadline);
+TASK_WAITS int auth_step(struct auth_exchange *e, struct span response, struct auth_answer *answer,
+                         deadline_t deadline);
 /* Cancels it when it is not finished. */
 void auth_exchange_free(struct auth_exchange *e);
 

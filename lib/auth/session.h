@@ -16,13 +16,13 @@
 #include "task/task.h"
 
 struct session_handover {
-    int fd;                /* plaintext end: the client's socket or tlsproxy's pair */
-    struct span session;   /* from auth */
-    struct span tag;       /* IMAP: of the command that authenticated */
-    struct span unread;    /* input that the login process had read already */
-    struct span peer;      /* client address, for the log */
+    int fd;              /* plaintext end: the client's socket or tlsproxy's pair */
+    struct span session; /* from auth */
+    struct span tag;     /* IMAP: of the command that authenticated */
+    struct span unread;  /* input that the login process had read already */
+    struct span peer;    /* client address, for the log */
     struct span local;
-    struct span tls;       /* "TLSv1.3 with cipher ...", empty when plain */
+    struct span tls; /* "TLSv1.3 with cipher ...", empty when plain */
     bool is_secured;
 };
 

@@ -14,14 +14,14 @@
 
 #include <stddef.h>
 
-#define ARRAY(type)                                                                                \
-    struct {                                                                                       \
-        type *items;                                                                               \
-        size_t len, cap;                                                                           \
+#define ARRAY(type)      \
+    struct {             \
+        type *items;     \
+        size_t len, cap; \
     }
 
-#define array_push(a)                                                                              \
-    ((__typeof__((a)->items))array_grow((void **)&(a)->items, &(a)->len, &(a)->cap,                \
+#define array_push(a)                                                               \
+    ((__typeof__((a)->items))array_grow((void **)&(a)->items, &(a)->len, &(a)->cap, \
                                         sizeof(*(a)->items)))
 #define array_last(a) (&(a)->items[(a)->len - 1])
 #define array_clear(a) ((void)((a)->len = 0))

@@ -12,10 +12,11 @@ int base64_encode(struct str *out, struct span data)
     if (str_reserve(out, (n + 2) / 3 * 4) < 0)
         return str_error(out);
     for (; n > 0; p += n < 3 ? n : 3, n -= n < 3 ? n : 3) {
-        uint32_t group = (uint32_t)p[0] << 16 | (n > 1 ? (uint32_t)p[1] << 8 : 0) |
-                         (n > 2 ? (uint32_t)p[2] : 0);
+        uint32_t group =
+            (uint32_t)p[0] << 16 | (n > 1 ? (uint32_t)p[1] << 8 : 0) | (n > 2 ? (uint32_t)p[2] : 0);
         char quad[4] = {alphabet[group >> 18], alphabet[group >> 12 & 63],
-                        n > 1 ? alphabet[group >> 6 & 63] : '=', n > 2 ? alphabet[group & 63] : '='};
+                        n > 1 ? alphabet[group >> 6 & 63] : '=',
+                        n > 2 ? alphabet[group & 63] : '='};
         str_append(out, span_make(quad, 4));
     }
     return str_error(out);

@@ -68,10 +68,11 @@ static inline struct list *list_pop(struct list *head)
 }
 
 #define LIST_ITEM(ptr, type, member) CONTAINER_OF(ptr, type, member)
-#define LIST_FOR(item, head) for (struct list *item = (head)->next; item != (head); item = item->next)
+#define LIST_FOR(item, head) \
+    for (struct list *item = (head)->next; item != (head); item = item->next)
 /* The current item may be removed in the body. */
-#define LIST_FOR_SAFE(item, head)                                                                  \
-    for (struct list *item = (head)->next, *item##_next = item->next; item != (head);             \
+#define LIST_FOR_SAFE(item, head)                                                     \
+    for (struct list *item = (head)->next, *item##_next = item->next; item != (head); \
          item = item##_next, item##_next = item->next)
 
 #endif

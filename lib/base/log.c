@@ -14,8 +14,8 @@ static enum log_level the_level = LOG_LEVEL_INFO;
 static char the_tag[128] = "waypost";
 
 static const char *const level_words[] = {
-    [LOG_LEVEL_DEBUG] = "debug: ",   [LOG_LEVEL_INFO] = "",         [LOG_LEVEL_WARN] = "warning: ",
-    [LOG_LEVEL_ERROR] = "error: ",   [LOG_LEVEL_FATAL] = "fatal: ", [LOG_LEVEL_PANIC] = "panic: ",
+    [LOG_LEVEL_DEBUG] = "debug: ", [LOG_LEVEL_INFO] = "",         [LOG_LEVEL_WARN] = "warning: ",
+    [LOG_LEVEL_ERROR] = "error: ", [LOG_LEVEL_FATAL] = "fatal: ", [LOG_LEVEL_PANIC] = "panic: ",
 };
 
 void log_set_sink(log_sink_fn *sink, void *arg)
@@ -129,13 +129,13 @@ static void emit(enum log_level level, const char *fmt, va_list ap)
     errno = saved_errno;
 }
 
-#define EMIT(level)                                                                                \
-    do {                                                                                           \
-        va_list ap;                                                                                \
-        va_start(ap, fmt);                                                                         \
-        if (log_is_enabled(level))                                                                 \
-            emit(level, fmt, ap);                                                                  \
-        va_end(ap);                                                                                \
+#define EMIT(level)                \
+    do {                           \
+        va_list ap;                \
+        va_start(ap, fmt);         \
+        if (log_is_enabled(level)) \
+            emit(level, fmt, ap);  \
+        va_end(ap);                \
     } while (0)
 
 void log_error(const char *fmt, ...)

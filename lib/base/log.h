@@ -49,10 +49,10 @@ void fatal(const char *fmt, ...) PRINTF_LIKE(1, 2) __attribute__((noreturn));
 /* A bug in this program. */
 void panic(const char *fmt, ...) PRINTF_LIKE(1, 2) __attribute__((noreturn));
 
-#define ENSURE(condition)                                                                          \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            panic("%s:%d: %s: not true: %s", __FILE__, __LINE__, __func__, #condition);            \
+#define ENSURE(condition)                                                               \
+    do {                                                                                \
+        if (!(condition))                                                               \
+            panic("%s:%d: %s: not true: %s", __FILE__, __LINE__, __func__, #condition); \
     } while (0)
 
 /* Append text with control characters escaped; 8-bit octets stay as they are

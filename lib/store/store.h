@@ -48,8 +48,7 @@ void store_free(struct store *s);
 /* id: [A-Za-z0-9._-]{1,64}, immutable, never an address. Creates the account's
  * directory and INBOX when it is not there and create is set (ERR_NOT_FOUND
  * otherwise). */
-TASK_WAITS int store_open(struct store *s, struct span id, bool create,
-                          struct store_account **out);
+TASK_WAITS int store_open(struct store *s, struct span id, bool create, struct store_account **out);
 void store_close(struct store_account *a);
 
 /* --- mailboxes ------------------------------------------------------------------ */
@@ -59,9 +58,9 @@ void store_close(struct store_account *a);
 struct store_mailbox {
     uint32_t id;
     uint32_t uidvalidity;
-    struct span name;         /* from the arena of the listing */
-    struct span special_use;  /* such as "\\Sent", or empty (RFC 6154) */
-    bool is_selectable;       /* false: only a parent of others (\Noselect) */
+    struct span name;        /* from the arena of the listing */
+    struct span special_use; /* such as "\\Sent", or empty (RFC 6154) */
+    bool is_selectable;      /* false: only a parent of others (\Noselect) */
     bool is_subscribed;
     uint64_t uidnext, messages, unseen, recent, bytes, modseq;
 };
@@ -70,8 +69,7 @@ struct store_listing {
     ARRAY(struct store_mailbox) boxes; /* sorted by name, INBOX first */
     ARRAY(struct span) subscriptions;  /* subscribed names, also of mailboxes that are gone */
 };
-TASK_WAITS int store_list(struct store_account *a, struct arena *arena,
-                          struct store_listing *out);
+TASK_WAITS int store_list(struct store_account *a, struct arena *arena, struct store_listing *out);
 void store_listing_free(struct store_listing *l);
 /* ERR_NOT_FOUND. */
 TASK_WAITS int store_find(struct store_account *a, struct span name, struct arena *arena,
@@ -105,7 +103,7 @@ struct store_view {
     struct store_account *account;
     uint32_t mailbox;
     uint32_t uidvalidity;
-    uint64_t modseq;    /* of the last refresh */
+    uint64_t modseq; /* of the last refresh */
     uint64_t uidnext;
     ARRAY(struct store_message) messages; /* by UID */
     ARRAY(uint32_t) recent;               /* UIDs that are \Recent in this session */
@@ -120,14 +118,13 @@ void store_view_close(struct store_view *v);
  * FETCH, STORE, SEARCH) expunged messages stay in the view until a later refresh.
  * ERR_NOT_FOUND: the mailbox was deleted. */
 struct store_news {
-    ARRAY(uint32_t) expunged;     /* sequence numbers, each valid after the ones before it */
+    ARRAY(uint32_t) expunged; /* sequence numbers, each valid after the ones before it */
     ARRAY(uint32_t) expunged_uids;
-    ARRAY(uint32_t) changed;      /* sequence numbers whose flags changed */
-    uint32_t arrived;             /* how many were added at the end */
+    ARRAY(uint32_t) changed; /* sequence numbers whose flags changed */
+    uint32_t arrived;        /* how many were added at the end */
     bool keywords_changed;
 };
-TASK_WAITS int store_view_refresh(struct store_view *v, bool may_expunge,
-                                  struct store_news *news);
+TASK_WAITS int store_view_refresh(struct store_view *v, bool may_expunge, struct store_news *news);
 void store_news_free(struct store_news *n);
 
 /* Keyword names of the account by number; NULL-name entries are unused. */
@@ -159,16 +156,16 @@ TASK_WAITS int store_body_read(struct store_view *v, uint32_t uid, struct str *o
 
 /* A new message: content as a list of pieces in memory, or a descriptor range. */
 struct store_append {
-    struct span content;      /* used when fd is -1 */
+    struct span content; /* used when fd is -1 */
     int fd;
     uint64_t offset, length;
-    struct span prefix;       /* put in front: Return-Path, Delivered-To, ... */
-    int64_t internal_date;    /* 0: now */
+    struct span prefix;    /* put in front: Return-Path, Delivered-To, ... */
+    int64_t internal_date; /* 0: now */
     int16_t date_zone;
     uint32_t flags;
     uint64_t keywords;
-    struct span delivery_id;  /* queue id and recipient: a repeated delivery with the same
-                                 id is answered with the first one's UID (best effort) */
+    struct span delivery_id; /* queue id and recipient: a repeated delivery with the same
+                                id is answered with the first one's UID (best effort) */
 };
 struct store_appended {
     uint32_t uidvalidity, uid;
