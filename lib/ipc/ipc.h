@@ -22,21 +22,27 @@
 #include "task/task.h"
 
 enum {
-    IPC_ATTRIBUTES_MAX = 65536,          /* octets of a message without content */
-    IPC_CONTENT_MAX = 65536,             /* octets of inline content */
-    IPC_FDS_MAX = 16,                    /* descriptors of one message */
+    IPC_ATTRIBUTES_MAX = 65536, /* octets of a message without content */
+    IPC_CONTENT_MAX = 65536,    /* octets of inline content */
+    IPC_FDS_MAX = 16,           /* descriptors of one message */
+    IPC_VALUES_MAX = 8192,      /* values of one message */
+    IPC_NAME_MAX = 64,          /* octets of a kind or a name */
 };
 
 /* --- building a message -------------------------------------------------------- */
 
 struct ipc_out {
+    char kind[IPC_NAME_MAX + 1];
     struct str text;
+    struct str content;
+    size_t values;
     int fds[IPC_FDS_MAX];
     size_t fd_count;
-    int error; /* sticks */
+    int error; /* sticks; ipc_send returns it */
 };
 
-/* Zeroed is valid before ipc_begin. */
+/* Zeroed is valid before ipc_begin, which drops what was there. Kinds and names
+ * are letters, digits, "-", "_", "." and "!" (first). */
 void ipc_begin(struct ipc_out *m, const char *kind);
 void ipc_put(struct ipc_out *m, const char *name, struct span value);
 void ipc_put_u64(struct ipc_out *m, const char *name, uint64_t value);
@@ -68,6 +74,7 @@ int ipc_take_fd(struct ipc_in *m, const char *name, int *fd);
 struct ipc_walk {
     size_t at;
     struct span name, value;
+    bool is_descriptor; /* value is empty then */
 };
 bool ipc_walk(const struct ipc_in *m, struct ipc_walk *w);
 /* A name that begins with "!" and is not in the NULL-terminated list: its name,
@@ -82,20 +89,30 @@ struct ipc_conn;
  * every service's working directory), and say hello. */
 TASK_WAITS int ipc_connect(struct ipc_conn **out, const char *socket_name, const char *protocol,
                            uint32_t version, deadline_t deadline);
-/* A connected descriptor (accepted, or one end of a pair); taken. The server
- * side reads the client's hello and answers it: ERR_VERSION, ERR_PROTOCOL. */
-TASK_WAITS int ipc_accept(struct ipc_conn **out, int fd, const char *protocol,
-                          uint32_t version, deadline_t deadline);
+/* A connected descriptor (accepted, or one end of a pair); taken in every case.
+ * The server side reads the client's hello and answers it: ERR_VERSION, ERR_PROTOCOL. */
+TASK_WAITS int ipc_accept(struct ipc_conn **out, int fd, const char *protocol, uint32_t version,
+                          deadline_t deadline);
 /* A pair end whose peer says hello as a client. */
 TASK_WAITS int ipc_client(struct ipc_conn **out, int fd, const char *protocol, uint32_t version,
                           deadline_t deadline);
+/* Sends what is queued if the socket takes it at once, then closes; tasks that
+ * wait on c get ERR_CLOSED. NULL is allowed. */
 void ipc_close(struct ipc_conn *c);
+/* Until everything queued was handed to the kernel. */
+TASK_WAITS int ipc_flush(struct ipc_conn *c, deadline_t deadline);
+/* The peer's version: the own one or the one before. */
+uint32_t ipc_version(const struct ipc_conn *c);
+/* 0, or why the connection is dead. */
+int ipc_error(const struct ipc_conn *c);
 /* uid and pid of the peer, from SO_PEERCRED at connection time. */
 uid_t ipc_peer_uid(const struct ipc_conn *c);
 pid_t ipc_peer_pid(const struct ipc_conn *c);
 
-/* Queue a message for the end of the turn; m is emptied. Waits only when more
- * than the connection's window is unsent. Negative: the connection is dead. */
+/* Queue a message for the end of the turn; m is emptied when it was queued. Waits
+ * only when more than the connection's window is unsent. A message that breaks a
+ * limit (ERR_TOO_LONG, ERR_LIMIT) leaves the connection usable; ipc_error() tells
+ * whether it is dead. */
 TASK_WAITS int ipc_send(struct ipc_conn *c, struct ipc_out *m, deadline_t deadline);
 /* Next message that is not a reply (see ipc_call); one reader at a time. ERR_EOF
  * when the peer closed. */

@@ -85,6 +85,12 @@ TASK_WAITS int stream_start_tls_client(struct stream *s, struct tls_context *ctx
                                        const char *server_name, deadline_t deadline);
 /* NULL on a plain stream. */
 const struct tls_facts *stream_tls(const struct stream *s);
+/* Keying material of RFC 5705 (channel bindings: label "EXPORTER-Channel-Binding",
+ * 32 octets, RFC 9266). ERR_NOT_SUPPORTED on a plain stream, ERR_TLS. */
+int stream_tls_export(struct stream *s, const char *label, void *out, size_t n);
+/* For the log, after a negative code of the given stream: OpenSSL's or the system's
+ * words. Borrowed until the next call. */
+const char *stream_error_text(const struct stream *s);
 
 /* --- the rest ------------------------------------------------------------------- */
 
