@@ -1,0 +1,91 @@
+/*
+ * shared.h: store mode. Any process appends under the OFD lock on the file
+ * "tail"; segments have numbered names ("seg.17"), are never renamed and never
+ * reused, only removed.
+ *
+ * Functions block: call them on worker threads. One call at a time per handle
+ * and one writer per journal in a process (the caller's promise); between
+ * processes the lock decides. News: every append rewrites the file "tail", which
+ * is never replaced: watch that one.
+ *
+ *     journal_shared_append(j, records, n, &commit);   under the lock, short
+ *     journal_shared_sync(&commit);                    outside it; then answer
+ */
+#ifndef JOURNAL_SHARED_H
+#define JOURNAL_SHARED_H
+
+#include "journal/boot.h"
+#include "journal/reader.h"
+
+struct journal_shared;
+
+/* Called under the lock when a segment is sealed and journal_shared_want_snapshot()
+ * asked for it (or seal() with snapshot): append the owner's whole state as of the
+ * given cursor (everything before it applied) to *out. An error ends the sealing. */
+typedef int journal_snapshot_fn(void *arg, const struct journal_cursor *as_of, struct str *out);
+
+/* Opens, or with create makes, the journal in the disk's directory (ERR_NOT_FOUND
+ * without it). Nothing is scanned here. disk is borrowed. */
+int journal_shared_open(struct disk *disk, const struct journal_options *options,
+                        const struct journal_boot *boot, bool create, struct journal_shared **out);
+void journal_shared_close(struct journal_shared *j);
+void journal_shared_set_snapshot(struct journal_shared *j, journal_snapshot_fn *fn, void *arg);
+
+/* What must be synced before the append is answered. Zero-initialise. */
+struct journal_commit {
+    struct disk_file *file;
+    struct journal_shared *journal;
+    struct journal_cursor end; /* behind the appended records */
+};
+
+/* Take the lock alone: for "apply the tail, compute, append". The cursor is the
+ * journal's end: recovery, if it was needed, has run. Every lock is followed by
+ * journal_shared_unlock(); append() between the two does not lock again. */
+int journal_shared_lock(struct journal_shared *j, struct journal_cursor *end);
+void journal_shared_unlock(struct journal_shared *j);
+
+/* Append records together (one write, never split over segments); fills in number
+ * and position. Seals and reserves as needed. ERR_TOO_LONG when they do not fit in
+ * a segment, -ENOSPC and others: nothing was appended. ERR_READ_ONLY after a failed
+ * sync by this process. */
+int journal_shared_append(struct journal_shared *j, struct journal_record *records, size_t count,
+                          struct journal_commit *commit);
+/* fdatasync on the commit's own open file description, which is closed. On failure
+ * the journal is read-only in this process (logged). */
+int journal_shared_sync(struct journal_commit *commit);
+/* Give up a commit without syncing: the records may or may not last. */
+void journal_shared_forget(struct journal_commit *commit);
+/* Make durable all that can be read now: before "yes, that was delivered already"
+ * is answered from what another process may not have synced. */
+int journal_shared_sync_all(struct journal_shared *j);
+
+/* Read a record at a position; head and body are appended to *out. ERR_NOT_FOUND
+ * (the segment is gone), ERR_CORRUPT. */
+int journal_shared_read(struct journal_shared *j, const struct journal_position *at,
+                        struct str *out, struct journal_record *record);
+/* Open a segment read-only, for handing out descriptors. */
+int journal_shared_open_segment(struct journal_shared *j, uint64_t segment, struct disk_file **out);
+
+/* --- cleaner ------------------------------------------------------------------------ */
+
+struct journal_shared_segment {
+    uint64_t number;
+    uint64_t size; /* of the file */
+    bool is_active;
+    bool has_snapshot; /* begins with one */
+    bool is_leftover;  /* no valid first record */
+};
+/* Ascending by number. The caller frees *out with free(). */
+int journal_shared_segments(struct journal_shared *j, struct journal_shared_segment **out,
+                            size_t *count);
+/* -EAGAIN: another process cleans. */
+int journal_shared_clean_begin(struct journal_shared *j);
+void journal_shared_clean_end(struct journal_shared *j);
+/* Seal the active segment now and begin the next one with a snapshot. */
+int journal_shared_seal(struct journal_shared *j, bool snapshot);
+/* Remove a sealed segment. -EBUSY: it is active, or no later segment begins with a
+ * snapshot. The caller has moved what is live, synced it (journal_shared_sync) and
+ * waited longer than the undelete window and the longest backup. */
+int journal_shared_remove(struct journal_shared *j, uint64_t segment);
+
+#endif
