@@ -29,7 +29,14 @@ enum { QUEUE_ADMIN_PROTOCOL_VERSION = 1 };
 enum queue_name { QUEUE_INCOMING, QUEUE_ACTIVE, QUEUE_DEFERRED, QUEUE_HOLD, QUEUE_NAMES };
 const char *queue_name_text(enum queue_name name);
 
-enum queue_verb { QUEUE_DELETE, QUEUE_PUT_ON_HOLD, QUEUE_RELEASE, QUEUE_REQUEUE, QUEUE_EXPIRE, QUEUE_VERBS };
+enum queue_verb {
+    QUEUE_DELETE,
+    QUEUE_PUT_ON_HOLD,
+    QUEUE_RELEASE,
+    QUEUE_REQUEUE,
+    QUEUE_EXPIRE,
+    QUEUE_VERBS
+};
 const char *queue_verb_text(enum queue_verb verb);
 
 /* One message of a listing. */
@@ -42,7 +49,7 @@ struct queue_listing {
     bool is_forced_to_expire;
     struct {
         struct span address, reason; /* reason: why it is deferred, or empty */
-    } *recipients;
+    } * recipients;
     size_t recipient_count; /* those not yet done */
 };
 

@@ -25,7 +25,7 @@ enum bounce_kind {
 
 struct bounce_request {
     enum bounce_kind kind;
-    struct queue_message message; /* only the recipients that are reported */
+    struct queue_message message;   /* only the recipients that are reported */
     struct deliver_result *results; /* as many as the message has recipients */
     int64_t *last_attempt_s;        /* when each of them was last tried */
     int64_t retry_until_s;          /* BOUNCE_DELAY: Will-Retry-Until */

@@ -32,12 +32,13 @@
 enum { DELIVER_PROTOCOL_VERSION = 1 };
 
 enum deliver_status {
-    DELIVER_SENT,        /* final: delivered or relayed; the next one has it durably */
-    DELIVER_DEFERRED,    /* try again later */
-    DELIVER_BOUNCED,     /* final: failed */
-    DELIVER_EXPIRED,     /* final: failed because it waited too long (qmgr makes these) */
-    DELIVER_EXPANDED,    /* final: replaced by the recipients in `expansion` */
-    DELIVER_UNDELIVERABLE, DELIVER_DELIVERABLE, /* probes */
+    DELIVER_SENT,     /* final: delivered or relayed; the next one has it durably */
+    DELIVER_DEFERRED, /* try again later */
+    DELIVER_BOUNCED,  /* final: failed */
+    DELIVER_EXPIRED,  /* final: failed because it waited too long (qmgr makes these) */
+    DELIVER_EXPANDED, /* final: replaced by the recipients in `expansion` */
+    DELIVER_UNDELIVERABLE,
+    DELIVER_DELIVERABLE, /* probes */
     DELIVER_STATUSES,
 };
 /* "sent", "deferred", ... as log lines have it. */
@@ -71,9 +72,9 @@ struct deliver_job {
     struct span transport, next_hop;
     uint32_t attempt;
     struct deliver_times times;
-    int connection_use;                  /* > 1: logged as conn_use= */
-    struct arena arena;                  /* the agent's, freed with the job */
-    void *session;                       /* the agent's */
+    int connection_use; /* > 1: logged as conn_use= */
+    struct arena arena; /* the agent's, freed with the job */
+    void *session;      /* the agent's */
 };
 
 struct deliver_agent {

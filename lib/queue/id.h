@@ -14,8 +14,8 @@
 enum { QUEUE_ID_TEXT_MAX = 32 }; /* octets of the text form, its NUL included */
 
 struct queue_id {
-    uint64_t number;  /* 0: none */
-    int64_t time_us;  /* wall clock when the id was taken */
+    uint64_t number; /* 0: none */
+    int64_t time_us; /* wall clock when the id was taken */
 };
 
 /* Writes the text form, NUL-terminated; returns text. */

@@ -10,8 +10,8 @@
  *   content                            -> file, descriptor (write-only, empty)
  *   drop file                          -> nothing
  *   part key envelope                  -> nothing (pieces of a long envelope)
- *   commit id time commit [key] envelope [content]  -> error
- *   committed id commit                -> committed
+ *   commit number commit [key] envelope [content]  -> error
+ *   committed number commit                -> committed
  *   results queue-id attempt result... -> nothing (see deliver.h)
  * A reply carries "error": 0 or a code of base/error.h, and "reason" then.
  */
@@ -46,8 +46,8 @@ struct queue_upload;
 /* Memory draws on budget. */
 int queue_upload_begin(struct queue_upload **out, struct queue_client *cl, struct budget *budget);
 /* Append wire-form octets (CRLF, dots already unstuffed) in pieces of any size.
- * -ENOSPC, ERR_TEMPORARY, ERR_LIMIT (over max, see below), -ENOMEM; after an
- * error only abort is allowed. */
+ * -ENOSPC, ERR_TEMPORARY, ERR_LIMIT (too many extents), -ENOMEM; after an
+ * error every call returns it, and only abort is left. */
 TASK_WAITS int queue_upload_append(struct queue_upload *u, struct span octets);
 /* Insert text in front of content octet `at` / cut n octets out from `at` on:
  * edits the extents; what was stored stays as it is. For header passes and
@@ -56,10 +56,8 @@ TASK_WAITS int queue_upload_insert(struct queue_upload *u, uint64_t at, struct s
 int queue_upload_delete(struct queue_upload *u, uint64_t at, uint64_t n);
 /* Octets of the content as it stands. */
 uint64_t queue_upload_size(const struct queue_upload *u);
-/* Read back what was stored (milters, filters): as queue_content_read, on a worker. */
-TASK_WAITS ssize_t queue_upload_read(struct queue_upload *u, uint64_t offset, void *buf, size_t n);
 /* Drop it; qmgr removes the file. NULL is allowed. */
-void queue_upload_abort(struct queue_upload *u);
+TASK_WAITS void queue_upload_abort(struct queue_upload *u);
 
 /* --- commit ---------------------------------------------------------------------- */
 
