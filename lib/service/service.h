@@ -20,10 +20,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
 #include "conf/conf.h"
 #include "ipc/ipc.h"
+#include "net/address.h"
 #include "task/task.h"
 
 /* What the sandbox leaves. A service without SERVICE_NETWORK cannot make
@@ -51,10 +51,10 @@ enum service_kind {
 /* One accepted connection: a stream socket on inet listeners, SOCK_SEQPACKET
  * (for ipc_accept) on Unix ones. */
 struct service_client {
-    int fd;                                /* taken by on_client; non-blocking, close-on-exec */
-    const char *listener;                  /* the master.cf service name, such as "submission" */
-    const struct conf *conf;               /* with that entry's -o overrides */
-    struct sockaddr_storage *peer, *local; /* NULL for Unix sockets; valid during on_client */
+    int fd;                                 /* taken by on_client; non-blocking, close-on-exec */
+    const char *listener;                   /* the master.cf service name, such as "submission" */
+    const struct conf *conf;                /* with that entry's -o overrides */
+    const struct net_address *peer, *local; /* NULL for Unix sockets; valid during on_client */
 };
 
 struct service {
@@ -76,8 +76,10 @@ struct service {
     /* master's wake-up timer (master.cf, column wakeup); a task of its own. Not
      * called again while it runs. */
     void (*on_wakeup)(void);
-    /* No new clients from now on (reload, stop). Outside the clients' tasks; must
-     * not wait. */
+    /* No new clients from now on (reload, stop); in the first task, must not
+     * wait. A SERVICE_SINGLE process then has five seconds to let its clients go
+     * (its successor cannot start before it ended); without on_drain its clients'
+     * tasks are cancelled at once. */
     void (*on_drain)(void);
     /* After the last client ended, in the first task. */
     void (*on_stop)(void);

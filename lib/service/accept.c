@@ -1,0 +1,216 @@
+/* accept.c: the accept loop: limits, refused clients, a task per client. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "net/listen.h"
+#include "service/control.h"
+#include "service/log_channel.h"
+#include "service/process.h"
+
+enum {
+    REFUSED_MAX = 64,
+    BACKOFF_MIN_MS = 50,
+    BACKOFF_MAX_MS = 2000,
+};
+
+struct client {
+    struct service_client public;
+    struct net_address peer, local;
+};
+
+void accept_publish(void)
+{
+    struct task_stats stats;
+    struct stats_page *page = process.page;
+
+    task_get_stats(&stats);
+    page->clients = process.client_count;
+    page->limit = process.limit;
+    page->turns = stats.turns;
+    page->switches = stats.switches;
+    page->jobs = stats.jobs;
+    page->busy_us = stats.busy_us;
+    page->longest_turn_us = stats.longest_turn_us;
+    page->tasks = stats.tasks;
+    page->log_dropped = log_channel_dropped();
+}
+
+void accept_refuse(struct span address)
+{
+    struct net_address *slot;
+    struct net_address parsed;
+
+    if (net_address_parse(address, &parsed) < 0)
+        return;
+    if (process.refused.len == REFUSED_MAX)
+        array_remove(&process.refused, 0);
+    slot = array_push(&process.refused);
+    if (slot != NULL)
+        *slot = parsed;
+}
+
+static bool is_refused(const struct net_address *peer)
+{
+    for (size_t i = 0; i < process.refused.len; i++) {
+        if (net_address_eq(&process.refused.items[i], peer))
+            return true;
+    }
+    return false;
+}
+
+void accept_set_limit(uint32_t limit)
+{
+    /* What is there stays: the answer tells master how many it really is. */
+    if (process.service->kind == SERVICE_CLIENTS && limit < process.client_count)
+        limit = (uint32_t)process.client_count;
+    process.limit = limit;
+    process.is_full_told = false;
+    process.page->limit = limit;
+    if (process.control_fd >= 0)
+        control_send(process.control_fd, CONTROL_LIMITED, limit, NULL);
+    task_cond_broadcast(&process.changed);
+}
+
+/* How many connections this process may have. An agent serves one queue manager
+ * connection: others are for other processes. */
+static uint64_t connection_limit(void)
+{
+    switch (process.service->kind) {
+    case SERVICE_AGENT:
+        return 1;
+    case SERVICE_SINGLE:
+        return UINT64_MAX;
+    default:
+        return process.limit;
+    }
+}
+
+static void client_main(void *arg)
+{
+    struct client *client = arg;
+
+    process.service->on_client(&client->public);
+    process.client_count--;
+    free(client);
+    accept_publish();
+    task_cond_broadcast(&process.changed);
+}
+
+static void tell_full(void)
+{
+    if (process.is_full_told || process.client_count < connection_limit())
+        return;
+    process.is_full_told = true;
+    process.page->full_times++;
+    if (process.control_fd >= 0 && process.service->kind == SERVICE_CLIENTS)
+        control_send(process.control_fd, CONTROL_FULL, 0, NULL);
+}
+
+static int start_client(int fd, const struct net_address *peer, const struct net_address *local)
+{
+    struct client *client = NEW(struct client);
+    bool is_unix = peer->family == AF_UNSPEC;
+
+    if (client == NULL)
+        return -ENOMEM;
+    client->peer = *peer;
+    client->local = *local;
+    client->public = (struct service_client){
+        .fd = fd,
+        .listener = process.inherit.entry,
+        .conf = process.conf,
+        .peer = is_unix ? NULL : &client->peer,
+        .local = is_unix ? NULL : &client->local,
+    };
+    process.client_count++;
+    process.page->accepted++;
+    if (task_group_spawn(&process.clients, "client", client_main, client) < 0) {
+        process.client_count--;
+        free(client);
+        return -ENOMEM;
+    }
+    accept_publish();
+    tell_full();
+    return 0;
+}
+
+/* One accept: 1 when there may be more, 0 when there is none now, or why to pause. */
+static int accept_one(int listener)
+{
+    struct net_address peer = {0}, local = {0};
+    int fd, code = net_accept(listener, &fd, &peer, &local);
+
+    if (code < 0)
+        return code == -EAGAIN ? 0 : code;
+    if (peer.family != AF_UNSPEC && is_refused(&peer)) {
+        struct str text = {0};
+
+        net_address_print(&text, &peer);
+        log_warn("connection from %s refused: a session of this client ended a process of "
+                 "service %s",
+                 str_cstr(&text), process.inherit.entry);
+        str_fini(&text);
+        process.page->refused++;
+        fd_close(&fd);
+        return 1;
+    }
+    code = start_client(fd, &peer, &local);
+    if (code < 0) {
+        fd_close(&fd);
+        return code;
+    }
+    return 1;
+}
+
+/* Until there is room for one more. False when the process drains. */
+static bool wait_for_room(void)
+{
+    while (!process.is_draining && process.client_count >= connection_limit()) {
+        tell_full();
+        if (task_cond_wait(&process.changed, DEADLINE_NONE) < 0)
+            return false;
+    }
+    process.is_full_told = false;
+    return !process.is_draining;
+}
+
+void accept_run(void *listener_index)
+{
+    int listener = process.listeners[(uintptr_t)listener_index];
+    struct task_fd fd;
+    int64_t backoff_ms = 0;
+    int code = task_fd_init(&fd, listener);
+
+    if (code < 0) {
+        log_error("cannot watch listener %d: %s", listener, error_text(code));
+        return;
+    }
+    while (wait_for_room()) {
+        code = accept_one(listener);
+        if (code == 0) {
+            if (task_fd_wait(&fd, TASK_READABLE, DEADLINE_NONE) < 0)
+                break;
+            backoff_ms = 0;
+        } else if (code > 0) {
+            if (task_breathe() < 0)
+                break;
+        } else {
+            /* No descriptors or memory: the backlog waits, sessions that end make
+             * room. Said once per shortage, not per try. */
+            process.page->accept_errors++;
+            if (backoff_ms == 0)
+                log_warn("cannot accept a connection: %s; %llu clients connected", error_text(code),
+                         (unsigned long long)process.client_count);
+            backoff_ms = backoff_ms == 0 ? BACKOFF_MIN_MS : backoff_ms * 2;
+            if (backoff_ms > BACKOFF_MAX_MS)
+                backoff_ms = BACKOFF_MAX_MS;
+            if (task_sleep(deadline_in(backoff_ms)) < 0)
+                break;
+        }
+    }
+    task_fd_fini(&fd);
+}

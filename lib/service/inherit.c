@@ -1,0 +1,76 @@
+#include "service/inherit.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/error.h"
+
+static int parse_count(const char *text, uint32_t max, uint32_t *value)
+{
+    int code = span_to_u32(span_cstr(text), value);
+
+    return code < 0 ? code : *value > max ? -ERANGE : 0;
+}
+
+/* One option with its value. */
+static int take_option(struct inherit *out, char option, const char *value)
+{
+    switch (option) {
+    case 'n':
+        out->entry = value;
+        return 0;
+    case 't':
+        out->type = value;
+        return 0;
+    case 'c':
+        out->config_directory = value;
+        return 0;
+    case 'L':
+        out->listen = value;
+        return 0;
+    case 's':
+        return parse_count(value, INHERIT_LISTENERS_MAX, &out->listener_count);
+    case 'l':
+        return parse_count(value, UINT32_MAX, &out->limit);
+    case 'o':
+        if (out->override_count == INHERIT_OVERRIDES_MAX || strchr(value, '=') == NULL)
+            return ERR_SYNTAX;
+        out->overrides[out->override_count++] = value;
+        return 0;
+    default:
+        return ERR_SYNTAX;
+    }
+}
+
+int inherit_parse(struct inherit *out, int argc, char **argv, struct str *why)
+{
+    int i = 1;
+
+    *out = (struct inherit){.entry = NULL, .type = "inet"};
+    /* By hand: getopt permutes, and a service's arguments are not options. */
+    for (; i < argc && argv[i][0] == '-' && argv[i][1] != '\0'; i++) {
+        const char *option = argv[i], *value = option + 2;
+
+        if (strcmp(option, "--") == 0) {
+            i++;
+            break;
+        }
+        if (option[1] == 'v') {
+            out->verbosity += (uint32_t)strspn(option + 1, "v");
+            continue;
+        }
+        if (*value == '\0') {
+            if (i + 1 >= argc) {
+                str_printf(why, "option %s needs a value", option);
+                return ERR_SYNTAX;
+            }
+            value = argv[++i];
+        }
+        if (take_option(out, option[1], value) < 0) {
+            str_printf(why, "bad option or value: -%c %s", option[1], value);
+            return ERR_SYNTAX;
+        }
+    }
+    out->arguments = argv + i;
+    return 0;
+}

@@ -1,0 +1,45 @@
+/*
+ * inherit.h: what master gives a service: a command line and descriptors at
+ * fixed numbers. Both ends are here.
+ *
+ *     PROGRAM -n ENTRY -t TYPE -s COUNT -c CONFIG_DIRECTORY [-l LIMIT] [-g GENERATION]
+ *             [-v] [-o NAME=VALUE]... [ARGUMENT...]
+ *
+ * Descriptor 3 is the control socket, 4 the statistics page, 5 and up the
+ * listeners. Stand-alone, for debugging: -L ADDRESS:PORT or -L unix:PATH instead
+ * of -s; then there is no control socket and no page.
+ */
+#ifndef SERVICE_INHERIT_H
+#define SERVICE_INHERIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/str.h"
+
+enum {
+    INHERIT_CONTROL_FD = 3,
+    INHERIT_STATS_FD = 4,
+    INHERIT_LISTENER_FD = 5,
+    INHERIT_LISTENERS_MAX = 64,
+    INHERIT_OVERRIDES_MAX = 256,
+};
+
+struct inherit {
+    const char *entry;                            /* -n */
+    const char *type;                             /* -t: "inet", "unix" or "pass" */
+    const char *config_directory;                 /* -c */
+    const char *listen;                           /* -L, or NULL */
+    uint32_t listener_count;                      /* -s */
+    uint32_t limit;                               /* -l: clients at first; 0 none given */
+    uint32_t verbosity;                           /* -v, counted */
+    const char *overrides[INHERIT_OVERRIDES_MAX]; /* -o */
+    size_t override_count;
+    char *const *arguments; /* the rest, NULL-terminated */
+};
+
+/* Parse a command line; *out borrows from argv. ERR_SYNTAX with a message. */
+int inherit_parse(struct inherit *out, int argc, char **argv, struct str *why);
+
+#endif

@@ -1,0 +1,46 @@
+/* process.h: what the files of lib/service know about the running process. Not
+ * for services. */
+#ifndef SERVICE_PROCESS_H
+#define SERVICE_PROCESS_H
+
+#include "base/array.h"
+#include "service/inherit.h"
+#include "service/service.h"
+#include "service/stats.h"
+#include "task/task.h"
+
+struct process {
+    const struct service *service;
+    struct inherit inherit;
+    struct conf *main_conf, *conf; /* main.cf; with the entry's overrides */
+    struct stats_page *page;       /* never NULL */
+    int control_fd;                /* -1 stand-alone */
+    int listeners[INHERIT_LISTENERS_MAX];
+    size_t listener_count;
+    bool is_unix; /* the listeners are Unix sockets */
+
+    uint32_t limit; /* UINT32_MAX: none */
+    uint64_t client_count;
+    bool is_full_told;
+    bool is_draining;
+    bool is_waking; /* on_wakeup runs */
+    ARRAY(struct net_address) refused;
+    struct task_cond changed; /* drain, limit or client count */
+    struct task_group clients, helpers;
+};
+
+/* The one process. */
+extern struct process process;
+
+/* accept.c: one task per listener; returns when the process drains. */
+void accept_run(void *listener_index);
+/* accept.c: bring the page's figures up to date. */
+void accept_publish(void);
+/* A client that took a process down before, by its address as text. */
+void accept_refuse(struct span address);
+void accept_set_limit(uint32_t limit);
+
+/* Begin to drain; idempotent. */
+void process_drain(void);
+
+#endif

@@ -1,0 +1,476 @@
+/* service.c: the start and the life of a service's process. */
+#include "service/service.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "conf/param.h"
+#include "net/listen.h"
+#include "service/control.h"
+#include "service/log_channel.h"
+#include "service/privileges.h"
+#include "service/process.h"
+#include "service/sandbox.h"
+
+enum {
+    PATHS_MAX = 16,
+    SINGLE_DRAIN_MS = 5000, /* for a SERVICE_SINGLE process to let its clients go */
+    CANCEL_WAIT_MS = 10000, /* for cancelled sessions to say goodbye */
+};
+
+struct process process = {.control_fd = -1};
+static struct stats_page private_page; /* stand-alone */
+static struct {
+    const char *parameter;
+    int fd;
+} directories[PATHS_MAX];
+static size_t directory_count;
+
+/* --- start-up, before the sandbox --------------------------------------------------- */
+
+static void fail_start(const char *why) __attribute__((noreturn));
+static void fail_start(const char *why)
+{
+    if (process.control_fd >= 0)
+        control_send(process.control_fd, CONTROL_FAILED, 0, why);
+    fatal("%s", why);
+}
+
+static void read_command_line(int argc, char **argv)
+{
+    const char *slash = strrchr(argv[0], '/');
+    struct str why = {0};
+
+    log_set_tag(slash != NULL ? slash + 1 : argv[0]);
+    if (inherit_parse(&process.inherit, argc, argv, &why) < 0)
+        fatal("%s", str_cstr(&why));
+    if (process.inherit.entry == NULL || process.inherit.config_directory == NULL)
+        fatal("this program is started by master; to run it by hand: %s -c CONFIG_DIRECTORY "
+              "-n ENTRY -L ADDRESS:PORT",
+              argv[0]);
+    if (process.inherit.verbosity > 0)
+        log_set_level(LOG_LEVEL_DEBUG);
+    str_fini(&why);
+}
+
+static void inherit_descriptors(void)
+{
+    struct inherit *inherit = &process.inherit;
+
+    process.page = &private_page;
+    process.is_unix = strcmp(inherit->type, "inet") != 0;
+    process.limit = inherit->limit > 0 ? inherit->limit : UINT32_MAX;
+    if (inherit->listen != NULL)
+        return;
+    process.control_fd = INHERIT_CONTROL_FD;
+    fd_set_cloexec(process.control_fd, 1);
+    if (fd_set_nonblock(process.control_fd) < 0)
+        fatal("descriptor %d is not master's control socket: this program is started by master",
+              INHERIT_CONTROL_FD);
+    process.page = stats_map(INHERIT_STATS_FD);
+    if (process.page == NULL)
+        fatal("statistics page: %s", error_text(-errno));
+    close(INHERIT_STATS_FD);
+    for (size_t i = 0; i < inherit->listener_count; i++) {
+        int fd = INHERIT_LISTENER_FD + (int)i;
+
+        if (fd_set_cloexec(fd, 1) < 0 || fd_set_nonblock(fd) < 0)
+            fatal("listener %zu is missing", i);
+        process.listeners[process.listener_count++] = fd;
+    }
+}
+
+static void read_configuration(const char *program)
+{
+    struct inherit *inherit = &process.inherit;
+    const char *overrides[INHERIT_OVERRIDES_MAX + 2];
+    struct str why = {0}, service_name = {0}, process_name = {0};
+    size_t count = inherit->override_count;
+
+    memcpy(overrides, inherit->overrides, count * sizeof(overrides[0]));
+    /* For $service_name and $process_name in values such as syslog_name. */
+    str_printf(&service_name, "service_name=%s", inherit->entry);
+    str_printf(&process_name, "process_name=%s", program);
+    if (param_find(SPAN_LIT("service_name")) != NULL)
+        overrides[count++] = str_cstr(&service_name);
+    if (param_find(SPAN_LIT("process_name")) != NULL)
+        overrides[count++] = str_cstr(&process_name);
+    if (conf_load(&process.main_conf, inherit->config_directory, &why) < 0 ||
+        conf_overlay(&process.conf, process.main_conf, overrides, count, &why) < 0)
+        fail_start(str_cstr(&why));
+    str_fini(&why);
+    str_fini(&service_name);
+    str_fini(&process_name);
+}
+
+static void enter_run_directory(void)
+{
+    struct str run = {0};
+
+    str_printf(&run, "%s/run", conf_string(process.conf, "queue_directory"));
+    if (chdir(str_cstr(&run)) < 0) {
+        struct str why = {0};
+
+        str_printf(&why, "chdir %s: %s", str_cstr(&run), error_text(-errno));
+        fail_start(str_cstr(&why));
+    }
+    str_fini(&run);
+}
+
+static void open_log(const char *program)
+{
+    struct str tag = {0};
+
+    str_printf(&tag, "%s/%s", conf_string(process.conf, "syslog_name"), program);
+    log_set_tag(str_cstr(&tag));
+    str_fini(&tag);
+    /* postlogd cannot be its own client. */
+    if (process.inherit.listen == NULL && strcmp(process.service->name, "postlogd") != 0)
+        log_channel_open(LOG_CHANNEL_SOCKET, true);
+}
+
+/* Stand-alone: "ADDRESS:PORT" or "unix:PATH". */
+static void listen_alone(void)
+{
+    struct span where = span_cstr(process.inherit.listen);
+    struct net_address address;
+    int fd = -1, code;
+
+    if (span_starts(where, SPAN_LIT("unix:"))) {
+        process.is_unix = true;
+        code = net_listen_unix(process.inherit.listen + 5, SOCK_SEQPACKET, 0600, (uid_t)-1,
+                               (gid_t)-1, &fd);
+    } else {
+        process.is_unix = false;
+        code = net_address_parse_port(where, &address);
+        if (code == 0)
+            code = net_listen_tcp(&address, &fd);
+    }
+    if (code < 0)
+        fatal("-L %s: %s", process.inherit.listen, error_text(code));
+    process.listeners[process.listener_count++] = fd;
+}
+
+static void open_directories(void)
+{
+    const char *const *parameter = process.service->paths;
+
+    for (; parameter != NULL && *parameter != NULL; parameter++) {
+        ENSURE(directory_count < PATHS_MAX);
+        directories[directory_count].parameter = *parameter;
+        directories[directory_count].fd =
+            open(conf_string(process.conf, *parameter), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        directory_count++;
+    }
+}
+
+/* --- the walls ------------------------------------------------------------------------ */
+
+static int raise_sandbox(struct str *why)
+{
+    unsigned rights = process.service->rights;
+    struct sandbox_tree trees[PATHS_MAX];
+    size_t count = 0;
+    int code, level;
+
+    for (size_t i = 0; i < directory_count; i++) {
+        if (directories[i].fd >= 0)
+            trees[count++] = (struct sandbox_tree){.fd = directories[i].fd,
+                                                   .is_writable = rights & SERVICE_FILES};
+    }
+    code = sandbox_no_new_privileges(why);
+    if (code == 0)
+        code = sandbox_landlock(rights, trees, count, &level, why);
+    /* Last: it forbids what the others need. */
+    if (code == 0)
+        code = sandbox_seccomp(rights, why);
+    return code;
+}
+
+static void give_up_privileges(void)
+{
+    const struct service *service = process.service;
+    bool is_root = geteuid() == 0 && process.inherit.listen == NULL;
+    struct identity identity;
+    struct str why = {0};
+    int code = 0;
+
+    if (is_root && !(service->rights & SERVICE_PRIVILEGED)) {
+        code = identity_find(&identity, conf_string(process.conf, service->user_parameter),
+                             conf_string(process.conf, "waypost_group"), &why);
+        if (code == 0 && service->is_chrooted)
+            code = privileges_chroot(&why);
+        if (code == 0)
+            code = identity_become(&identity, &why);
+    }
+    if (code == 0)
+        code = privileges_limit(&why);
+    if (code == 0 && !(service->rights & SERVICE_PRIVILEGED))
+        code = raise_sandbox(&why);
+    if (code < 0)
+        fail_start(str_cstr(&why));
+    str_fini(&why);
+}
+
+/* --- running ---------------------------------------------------------------------------- */
+
+void process_drain(void)
+{
+    if (process.is_draining)
+        return;
+    process.is_draining = true;
+    process.page->state = STATS_DRAINING;
+    task_cond_broadcast(&process.changed);
+}
+
+static void wake_up(void *arg)
+{
+    process.service->on_wakeup();
+    process.is_waking = false;
+}
+
+static void obey(const struct control_message *message)
+{
+    switch (message->word) {
+    case CONTROL_LIMIT:
+        accept_set_limit(message->number);
+        break;
+    case CONTROL_REFUSE:
+        accept_refuse(message->text);
+        break;
+    case CONTROL_WAKEUP:
+        if (process.service->on_wakeup == NULL || process.is_waking || process.is_draining)
+            break;
+        process.is_waking = true;
+        if (task_group_spawn(&process.helpers, "wakeup", wake_up, NULL) < 0)
+            process.is_waking = false;
+        break;
+    case CONTROL_DRAIN:
+        process_drain();
+        break;
+    default:
+        break;
+    }
+}
+
+/* master's orders; its end is one too. */
+static void follow_master(void *arg)
+{
+    char packet[CONTROL_PACKET_MAX];
+    struct control_message message;
+    struct task_fd fd;
+    int code = task_fd_init(&fd, process.control_fd);
+
+    while (code == 0 || code == -EAGAIN || code == ERR_SYNTAX) {
+        code = control_receive(process.control_fd, packet, &message);
+        if (code == 0)
+            obey(&message);
+        else if (code == -EAGAIN && task_fd_wait(&fd, TASK_READABLE, DEADLINE_NONE) < 0)
+            break;
+    }
+    task_fd_fini(&fd);
+    if (!task_is_cancelled() && !process.is_draining) {
+        log_info("master is gone: finishing %llu sessions",
+                 (unsigned long long)process.client_count);
+        process_drain();
+    }
+}
+
+static void on_sigterm(int signo)
+{
+    task_runtime_stop();
+}
+
+static int start_helpers(void)
+{
+    int code = 0;
+
+    for (size_t i = 0; i < process.listener_count && code == 0; i++)
+        code = task_group_spawn(&process.helpers, "accept", accept_run, (void *)i);
+    if (code == 0 && process.control_fd >= 0)
+        code = task_group_spawn(&process.helpers, "control", follow_master, NULL);
+    return code;
+}
+
+/* The clients' end, by themselves or by force. */
+static void finish_clients(bool is_cancelled)
+{
+    bool is_single = process.service->kind == SERVICE_SINGLE;
+
+    if (!is_cancelled && is_single) {
+        if (process.service->on_drain != NULL)
+            task_group_wait(&process.clients, deadline_in(SINGLE_DRAIN_MS));
+    } else if (!is_cancelled) {
+        task_group_wait(&process.clients, DEADLINE_NONE);
+    }
+    if (process.client_count > 0) {
+        task_group_cancel(&process.clients);
+        task_shield(true);
+        task_group_wait(&process.clients, deadline_in(CANCEL_WAIT_MS));
+    }
+}
+
+static void live(void)
+{
+    bool is_cancelled = false;
+
+    while (!process.is_draining && !is_cancelled)
+        is_cancelled = task_cond_wait(&process.changed, DEADLINE_NONE) == -ECANCELED;
+    /* At once, so that a next master can bind the addresses. */
+    process_drain();
+    task_shield(true);
+    task_group_cancel(&process.helpers);
+    task_group_wait(&process.helpers, deadline_in(CANCEL_WAIT_MS));
+    for (size_t i = 0; i < process.listener_count; i++)
+        fd_close(&process.listeners[i]);
+    if (process.service->on_drain != NULL)
+        process.service->on_drain();
+    task_shield(false);
+    finish_clients(is_cancelled);
+    task_shield(true);
+    if (process.service->on_stop != NULL)
+        process.service->on_stop();
+    accept_publish();
+    task_shield(false);
+}
+
+static int exit_status;
+
+static void first_task(void *arg)
+{
+    int code = 0;
+
+    log_channel_batch();
+    if (process.service->on_start != NULL)
+        code = process.service->on_start(process.conf);
+    if (code == 0)
+        code = start_helpers();
+    if (code < 0) {
+        if (process.control_fd >= 0)
+            control_send(process.control_fd, CONTROL_FAILED, 0, error_text(code));
+        log_error("start failed: %s", error_text(code));
+        exit_status = 1;
+        return;
+    }
+    process.page->state = STATS_READY;
+    accept_publish();
+    if (process.control_fd >= 0)
+        control_send(process.control_fd, CONTROL_READY, 0, NULL);
+    live();
+}
+
+static void run(void)
+{
+    int code = task_runtime_init(&process.service->tasks);
+
+    if (code == 0)
+        code = task_signal(SIGTERM, on_sigterm);
+    if (code == 0)
+        code = task_signal(SIGINT, on_sigterm);
+    if (code < 0)
+        fail_start(error_text(code));
+    task_cond_init(&process.changed);
+    task_group_init(&process.clients);
+    task_group_init(&process.helpers);
+    task_set_crash_page(&process.page->note);
+    code = task_runtime_run(first_task, NULL);
+    if (code < 0 && code != -ECANCELED) {
+        log_error("the loop ended: %s", error_text(code));
+        exit_status = 1;
+    }
+    task_runtime_fini();
+}
+
+int service_main(int argc, char **argv, const struct service *service)
+{
+    const char *slash = strrchr(argv[0], '/');
+    const char *program = slash != NULL ? slash + 1 : argv[0];
+    struct str why = {0};
+
+    signal(SIGPIPE, SIG_IGN);
+    process.service = service;
+    read_command_line(argc, argv);
+    inherit_descriptors();
+    read_configuration(program);
+    enter_run_directory();
+    open_log(program);
+    process.page->kind = (uint32_t)service->kind;
+    if (process.inherit.listen != NULL)
+        listen_alone();
+    open_directories();
+    if (service->on_load != NULL && service->on_load(process.conf, &why) < 0)
+        fail_start(str_cstr(&why));
+    str_fini(&why);
+    give_up_privileges();
+    run();
+    log_channel_close();
+    return exit_status;
+}
+
+/* --- what services ask ---------------------------------------------------------------------- */
+
+const struct conf *service_conf(void)
+{
+    return process.conf;
+}
+
+const char *service_entry_name(void)
+{
+    return process.inherit.entry;
+}
+
+char *const *service_arguments(void)
+{
+    return process.inherit.arguments;
+}
+
+int service_directory(const char *parameter)
+{
+    for (size_t i = 0; i < directory_count; i++) {
+        if (strcmp(directories[i].parameter, parameter) == 0)
+            return directories[i].fd;
+    }
+    panic("%s is not one of this service's paths", parameter);
+}
+
+bool service_is_draining(void)
+{
+    return process.is_draining;
+}
+
+void service_give_up(const char *why)
+{
+    if (process.is_draining)
+        return;
+    log_warn("this process ends: %s", why);
+    if (process.control_fd >= 0)
+        control_send(process.control_fd, CONTROL_BYE, 0, why);
+    process_drain();
+}
+
+uint32_t service_client_limit(void)
+{
+    return process.limit;
+}
+
+void service_set_work(uint64_t active, uint64_t capacity)
+{
+    process.page->work = active;
+    process.page->capacity = capacity;
+    accept_publish();
+}
+
+void service_count(unsigned index, uint64_t n)
+{
+    ENSURE(index < STATS_COUNTERS);
+    process.page->counters[index] += n;
+}
