@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/clock.h"
 #include "base/span.h"
@@ -77,9 +78,9 @@ struct ipc_walk {
     bool is_descriptor; /* value is empty then */
 };
 bool ipc_walk(const struct ipc_in *m, struct ipc_walk *w);
-/* A name that begins with "!" and is not in the NULL-terminated list: its name,
- * else NULL. */
-const char *ipc_unknown_critical(const struct ipc_in *m, const char *const *known);
+/* True when there is a name that begins with "!" and is not in the NULL-terminated
+ * list; *name says which (for the refusal). */
+bool ipc_unknown_critical(const struct ipc_in *m, const char *const *known, struct span *name);
 
 /* --- connections -------------------------------------------------------------------- */
 
@@ -114,14 +115,18 @@ pid_t ipc_peer_pid(const struct ipc_conn *c);
  * limit (ERR_TOO_LONG, ERR_LIMIT) leaves the connection usable; ipc_error() tells
  * whether it is dead. */
 TASK_WAITS int ipc_send(struct ipc_conn *c, struct ipc_out *m, deadline_t deadline);
+/* The same without waiting, also outside tasks: -EAGAIN when the window is full. */
+int ipc_post(struct ipc_conn *c, struct ipc_out *m);
 /* Next message that is not a reply (see ipc_call); one reader at a time. ERR_EOF
  * when the peer closed. */
 TASK_WAITS int ipc_receive(struct ipc_conn *c, struct ipc_in **m, deadline_t deadline);
 
 /* Request and reply: adds an "id" and waits for the reply with that id, while
- * other tasks call on the same connection. Needs a reader: either a task that
- * loops in ipc_receive(), or ipc_start_reader() which spawns one that drops
- * everything but replies. */
+ * other tasks call on the same connection. ERR_TRUNCATED: the connection died after
+ * the request was queued, its outcome is unknown; with any other negative code the
+ * request was not sent (and is as before), or the deadline passed. Needs a reader: either a task
+ * that loops in ipc_receive(), or ipc_start_reader() which spawns one that drops everything but
+ * replies. */
 TASK_WAITS int ipc_call(struct ipc_conn *c, struct ipc_out *request, struct ipc_in **reply,
                         deadline_t deadline);
 int ipc_start_reader(struct ipc_conn *c);
@@ -139,5 +144,8 @@ struct ipc_client *ipc_client_new(const char *socket_name, const char *protocol,
 void ipc_client_free(struct ipc_client *cl);
 TASK_WAITS int ipc_client_call(struct ipc_client *cl, struct ipc_out *request,
                                struct ipc_in **reply, deadline_t deadline);
+/* A one-way message, if there is a connection and room in its window; never waits.
+ * m is emptied in every case. ERR_CLOSED when not connected. */
+int ipc_client_post(struct ipc_client *cl, struct ipc_out *m);
 
 #endif

@@ -11,6 +11,8 @@
 #define NET_STREAM_H
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
