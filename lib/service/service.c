@@ -206,7 +206,7 @@ static void give_up_privileges(void)
 
     if (is_root && !(service->rights & SERVICE_PRIVILEGED)) {
         code = identity_find(&identity, conf_string(process.conf, service->user_parameter),
-                             conf_string(process.conf, "waypost_group"), &why);
+                             conf_string(process.conf, "waypost_user"), &why);
         if (code == 0 && service->is_chrooted)
             code = privileges_chroot(&why);
         if (code == 0)
