@@ -103,7 +103,7 @@ all: $(PROGRAMS)
 # A library's tests link what lib/LAYERS lets it use; a program folder's tests
 # link the folder's objects and every library.
 UNIT ?= $(notdir $(patsubst %/,%,$(sort $(dir $(wildcard tests/unit/*/test_*.c)))))
-unit_archives = $(if $(deps_$(1)),$(foreach lib,$(deps_$(1)),$(call archive,$(lib))),$(call folder_archive,$(1)) $(LIB_ARCHIVES))
+unit_archives = $(if $(filter $(1),$(PROGRAM_DIRS)),$(call folder_archive,$(1)) $(LIB_ARCHIVES),$(foreach lib,$(deps_$(1)),$(call archive,$(lib))))
 define unit_program
 UNIT_PROGRAMS_$(1) += $(BUILD)/$(basename $(2))
 $(BUILD)/$(basename $(2)): $(call objects,$(2)) $(call objects,$(filter-out %_main.c,$(wildcard tests/unit/$(1)/support_*.c))) $(call unit_archives,$(1))

@@ -78,8 +78,8 @@ TASK_WAITS int auth_redeem(struct auth_client *c, struct span session, const cha
 TASK_WAITS int auth_lookup(struct auth_client *c, struct span address, struct str *account,
                            deadline_t deadline);
 
-/* Mechanisms to advertise, space-separated, such as "PLAIN LOGIN SCRAM-SHA-256";
- * without is_secured those that show the password are left out. */
-const char *auth_mechanisms(bool is_secured);
+/* Append those of the configured mechanisms (space or comma separated) that may be
+ * offered: unless is_secured, those that show the password are left out. */
+int auth_offer(struct str *out, struct span configured, bool is_secured);
 
 #endif

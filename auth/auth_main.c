@@ -1,0 +1,25 @@
+/* auth(8): passwords, SASL, users, one-time session ids. */
+#include "auth/server.h"
+#include "service/service.h"
+
+static void serve_client(struct service_client *client)
+{
+    server_run(client->fd);
+}
+
+static const struct service auth_service = {
+    .name = "auth",
+    .user_parameter = "waypost_auth_user",
+    .rights = SERVICE_READ_FILES,
+    .paths = NULL,
+    .is_chrooted = true,
+    .on_load = server_load,
+    .on_start = server_start,
+    .on_client = serve_client,
+    .on_drain = server_drain,
+};
+
+int main(int argc, char **argv)
+{
+    return service_main(argc, argv, &auth_service);
+}
