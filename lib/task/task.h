@@ -34,9 +34,9 @@ enum task_pool {
 };
 
 struct task_options {
-    size_t stack_size;              /* 0: 64 KiB (256 KiB under ASan) */
-    unsigned threads[TASK_POOLS];   /* 0: a default; threads start at the first job */
-    unsigned watchdog_ms;           /* log a turn longer than this; 0: 50 */
+    size_t stack_size;            /* 0: 64 KiB (256 KiB under ASan) */
+    unsigned threads[TASK_POOLS]; /* 0: a default; threads start at the first job */
+    unsigned watchdog_ms;         /* log a turn longer than this; 0: 50 */
 };
 
 /* Before the first task, after the sandbox. -errno on failure. */
@@ -64,7 +64,7 @@ bool task_is_cancelled(void);
  * until the matching call with the value this one returned. */
 bool task_shield(bool on);
 
-/* Tasks that end together. Zero-initialise with task_group_init. */
+/* Tasks that end together. */
 struct task_group {
     struct list tasks;
     struct list waiters;
@@ -76,11 +76,14 @@ int task_group_spawn(struct task_group *g, const char *name, task_fn *fn, void *
 void task_group_cancel(struct task_group *g);
 /* Until the last one ended. */
 TASK_WAITS int task_group_wait(struct task_group *g, deadline_t deadline);
+/* Cancel all and wait until the last one ended, even when cancelled itself: what
+ * the tasks use may be freed afterwards. */
+TASK_WAITS void task_group_end(struct task_group *g);
 
 TASK_WAITS int task_sleep(deadline_t until);
 /* Let every other runnable task run once. */
 TASK_WAITS int task_yield(void);
-/* For long loops: yields when this turn has lasted 2 ms. */
+/* For long loops: yields when this task has run for 2 ms. */
 TASK_WAITS int task_breathe(void);
 
 /* What this task works for, such as "unknown[192.0.2.1]" and a queue id: copied
@@ -117,13 +120,19 @@ void task_semaphore_give(struct task_semaphore *s);
 
 /* A bounded queue of pointers between tasks. */
 struct task_channel;
-struct task_channel *task_channel_new(size_t capacity); /* NULL: no memory */
+/* NULL: no memory. Capacity 0: a send waits for its receiver. */
+struct task_channel *task_channel_new(size_t capacity);
+/* Nobody may wait any more. NULL is allowed. */
 void task_channel_free(struct task_channel *c);
+/* 0: the item is in (or a receiver has it); otherwise it stays the sender's. */
 TASK_WAITS int task_channel_send(struct task_channel *c, void *item, deadline_t deadline);
 /* -EAGAIN instead of waiting. */
 int task_channel_try_send(struct task_channel *c, void *item);
 /* ERR_CLOSED when it is closed and empty. */
 TASK_WAITS int task_channel_receive(struct task_channel *c, void **item, deadline_t deadline);
+/* -EAGAIN instead of waiting. */
+int task_channel_try_receive(struct task_channel *c, void **item);
+/* Items inside can still be received; senders get ERR_CLOSED. */
 void task_channel_close(struct task_channel *c);
 
 /* --- descriptors -------------------------------------------------------------- */
@@ -132,25 +141,30 @@ enum { TASK_READABLE = 1, TASK_WRITABLE = 2 };
 
 /* A descriptor the loop watches; embedded. The descriptor must be non-blocking
  * and stays the caller's. */
+struct fd_watch;
 struct task_fd {
-    void *poll; /* the loop's handle */
+    struct fd_watch *watch; /* the loop's part; NULL when not initialised */
     int fd;
 };
+/* -ENOMEM; -EPERM for a file or directory; -EEXIST when it is watched already. */
 int task_fd_init(struct task_fd *f, int fd);
-/* Before the descriptor is closed or given away. */
+/* Before the descriptor is closed or given away. Tasks that wait for it get
+ * -ECANCELED. A zeroed task_fd is allowed, and a second call. */
 void task_fd_fini(struct task_fd *f);
 /* Readiness as a mask of TASK_READABLE | TASK_WRITABLE (errors count as both),
- * or a negative code. One reader and one writer may wait at a time. */
+ * or a negative code. One reader and one writer may wait at a time. Hints only:
+ * try, and wait only after EAGAIN; waiting for the same again costs nothing. */
 TASK_WAITS int task_fd_wait(struct task_fd *f, int events, deadline_t deadline);
 
 /* --- worker threads ----------------------------------------------------------- */
 
 typedef void task_job_fn(void *job);
 
-/* Run fn(job) on a pool's thread and wait for it. The job always finishes: a
- * cancelled task waits for it too (then -ECANCELED is what its *next* wait
- * returns). fn must not touch anything that belongs to the loop. -ENOMEM when
- * no thread could be had; the job did not run then. */
+/* Run fn(job) on a pool's thread and wait for it. 0: it ran to its end, and a
+ * task cancelled meanwhile learns so in its *next* wait. Negative: the job did not
+ * run: -ECANCELED when the task was cancelled before (task_shield() what must be
+ * done), -ENOMEM when no thread could be had. fn must not touch anything that
+ * belongs to the loop. */
 TASK_WAITS int task_offload(enum task_pool pool, task_job_fn *fn, void *job);
 
 /* Without waiting: run() on a worker, then done() on the loop thread (outside
@@ -173,6 +187,8 @@ struct task_turn_hook {
     bool is_asked;
 };
 void task_turn_end(struct task_turn_hook *hook);
+/* Before an asked hook's memory goes away. */
+void task_turn_forget(struct task_turn_hook *hook);
 /* Microseconds on the monotonic clock, read once per turn: for statistics. */
 int64_t task_turn_time_us(void);
 
@@ -183,8 +199,10 @@ int64_t task_turn_time_us(void);
 struct task_timer {
     void (*expired)(struct task_timer *timer);
     deadline_t at;
-    size_t heap_index; /* 0: not armed */
+    struct task_timer *child, *next, *prev; /* in the heap of all timers */
+    bool is_armed;
 };
+/* DEADLINE_NONE clears it. */
 void task_timer_set(struct task_timer *timer, deadline_t at);
 void task_timer_clear(struct task_timer *timer);
 
@@ -195,7 +213,7 @@ int task_signal(int signo, void (*callback)(int signo));
 
 struct task_stats {
     uint64_t turns, switches, jobs;
-    uint64_t busy_us;      /* time in turns, sleeping excluded */
+    uint64_t busy_us; /* time in turns, sleeping excluded */
     uint64_t longest_turn_us;
     size_t tasks, stacks_free;
 };
