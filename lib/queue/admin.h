@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/array.h"
 #include "base/span.h"
 #include "base/str.h"
 #include "queue/message.h"
@@ -39,6 +40,10 @@ enum queue_verb {
 };
 const char *queue_verb_text(enum queue_verb verb);
 
+struct queue_listed_recipient {
+    struct span address, reason; /* reason: why it is deferred, or empty */
+};
+
 /* One message of a listing. */
 struct queue_listing {
     enum queue_name queue;
@@ -56,7 +61,11 @@ struct queue_listing {
 void queue_listing_encode(const struct queue_listing *l, struct str *out);
 /* Texts are copied into arena. */
 int queue_listing_decode(struct queue_listing *l, struct arena *arena, struct span encoded);
+void queue_listing_fini(struct queue_listing *l);
 
+/* The lines above and below the messages of a listing. */
+void queue_listing_print_head(struct str *out);
+void queue_listing_print_tail(uint64_t messages, uint64_t octets, struct str *out);
 /* Output as mailq (postqueue -p) and postqueue -j write it. */
 void queue_listing_print(const struct queue_listing *l, struct str *out);
 void queue_listing_print_json(const struct queue_listing *l, struct str *out);

@@ -3,7 +3,8 @@
  * notification is committed to the queue (or when none is to be sent).
  *
  * Protocol "bounce" on the socket "bounce":
- *   notify kind envelope time result... [content | descriptor]  -> error
+ *   notify kind retry-until envelope (result last-attempt)... [content | descriptor]
+ *                                                        -> error
  */
 #ifndef QUEUE_BOUNCE_H
 #define QUEUE_BOUNCE_H

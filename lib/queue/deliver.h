@@ -11,11 +11,12 @@
  *
  * Protocol "deliver" (qmgr connects, is the ipc client):
  *   agent -> qmgr   ready capacity
- *   qmgr -> agent   job job queue-id attempt transport next-hop envelope [content | descriptor]
- *   agent -> qmgr   result job result...      (one or more recipients)
- *   agent -> qmgr   done job                  (after all results; ends the job)
- *   qmgr -> agent   ack job
- *   agent -> qmgr   drain                     (no further jobs, please)
+ *   qmgr -> agent   job job attempt transport next-hop active handed envelope
+ *                       [content | descriptor]
+ *   agent -> qmgr   result job result... [done]   (done: no further results)
+ *   qmgr -> agent   ack job...                    (the results are durable)
+ *   agent -> qmgr   drain                         (no further jobs, please)
+ * and in protocol "queue", agent -> qmgr: results queue-id attempt result...
  */
 #ifndef QUEUE_DELIVER_H
 #define QUEUE_DELIVER_H
@@ -72,7 +73,8 @@ struct deliver_job {
     struct span transport, next_hop;
     uint32_t attempt;
     struct deliver_times times;
-    int connection_use; /* > 1: logged as conn_use= */
+    int connection_use; /* of this job's connection, counted from 1 */
+    void *reports;      /* the library's */
     struct arena arena; /* the agent's, freed with the job */
     void *session;      /* the agent's */
 };
@@ -84,6 +86,9 @@ struct deliver_agent {
     TASK_WAITS void (*deliver)(struct deliver_job *job, void *arg);
     void *arg;
     unsigned capacity; /* jobs at once */
+    /* The number of jobs that run changed (for service_set_work); may be NULL. */
+    void (*on_active)(size_t active);
+    const char *qmgr_socket; /* where results go after a lost connection; "qmgr" */
 };
 
 /* Serve the connection from qmgr on fd (taken) until it is lost or drained; jobs
