@@ -110,7 +110,8 @@ static void tell_full(void)
         control_send(process.control_fd, CONTROL_FULL, 0, NULL);
 }
 
-static int start_client(int fd, const struct net_address *peer, const struct net_address *local)
+static int start_client(int fd, const char *listener, const struct net_address *peer,
+                        const struct net_address *local)
 {
     struct client *client = NEW(struct client);
     bool is_unix = peer->family == AF_UNSPEC;
@@ -121,7 +122,7 @@ static int start_client(int fd, const struct net_address *peer, const struct net
     client->local = *local;
     client->public = (struct service_client){
         .fd = fd,
-        .listener = process.inherit.entry,
+        .listener = listener,
         .conf = process.conf,
         .peer = is_unix ? NULL : &client->peer,
         .local = is_unix ? NULL : &client->local,
@@ -139,7 +140,7 @@ static int start_client(int fd, const struct net_address *peer, const struct net
 }
 
 /* One accept: 1 when there may be more, 0 when there is none now, or why to pause. */
-static int accept_one(int listener)
+static int accept_one(int listener, const char *name)
 {
     struct net_address peer = {0}, local = {0};
     int fd, code = net_accept(listener, &fd, &peer, &local);
@@ -158,7 +159,7 @@ static int accept_one(int listener)
         fd_close(&fd);
         return 1;
     }
-    code = start_client(fd, &peer, &local);
+    code = start_client(fd, name, &peer, &local);
     if (code < 0) {
         fd_close(&fd);
         return code;
@@ -181,6 +182,7 @@ static bool wait_for_room(void)
 void accept_run(void *listener_index)
 {
     int listener = process.listeners[(uintptr_t)listener_index];
+    const char *name = process.inherit.listeners[(uintptr_t)listener_index];
     struct task_fd fd;
     int64_t backoff_ms = 0;
     int code = task_fd_init(&fd, listener);
@@ -190,7 +192,7 @@ void accept_run(void *listener_index)
         return;
     }
     while (wait_for_room()) {
-        code = accept_one(listener);
+        code = accept_one(listener, name);
         if (code == 0) {
             if (task_fd_wait(&fd, TASK_READABLE, DEADLINE_NONE) < 0)
                 break;

@@ -1,16 +1,8 @@
 #include "service/inherit.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "base/error.h"
-
-static int parse_count(const char *text, uint32_t max, uint32_t *value)
-{
-    int code = span_to_u32(span_cstr(text), value);
-
-    return code < 0 ? code : *value > max ? -ERANGE : 0;
-}
 
 /* One option with its value. */
 static int take_option(struct inherit *out, char option, const char *value)
@@ -29,9 +21,12 @@ static int take_option(struct inherit *out, char option, const char *value)
         out->listen = value;
         return 0;
     case 's':
-        return parse_count(value, INHERIT_LISTENERS_MAX, &out->listener_count);
+        if (out->listener_count == INHERIT_LISTENERS_MAX)
+            return ERR_SYNTAX;
+        out->listeners[out->listener_count++] = value;
+        return 0;
     case 'l':
-        return parse_count(value, UINT32_MAX, &out->limit);
+        return span_to_u32(span_cstr(value), &out->limit);
     case 'o':
         if (out->override_count == INHERIT_OVERRIDES_MAX || strchr(value, '=') == NULL)
             return ERR_SYNTAX;

@@ -2,12 +2,13 @@
  * inherit.h: what master gives a service: a command line and descriptors at
  * fixed numbers. Both ends are here.
  *
- *     PROGRAM -n ENTRY -t TYPE -s COUNT -c CONFIG_DIRECTORY [-l LIMIT] [-g GENERATION]
- *             [-v] [-o NAME=VALUE]... [ARGUMENT...]
+ *     PROGRAM -n ENTRY -t TYPE [-s SOCKET]... -c CONFIG_DIRECTORY [-l LIMIT] [-v]
+ *             [-o NAME=VALUE]... [ARGUMENT...]
  *
  * Descriptor 3 is the control socket, 4 the statistics page, 5 and up the
- * listeners. Stand-alone, for debugging: -L ADDRESS:PORT or -L unix:PATH instead
- * of -s; then there is no control socket and no page.
+ * listeners, one for each -s, which names it (the entry, or a further socket of the
+ * program such as qmgr's "showq"). Stand-alone, for debugging: -L ADDRESS:PORT or -L unix:PATH
+ * instead of -s; then there is no control socket and no page.
  */
 #ifndef SERVICE_INHERIT_H
 #define SERVICE_INHERIT_H
@@ -31,7 +32,8 @@ struct inherit {
     const char *type;                             /* -t: "inet", "unix" or "pass" */
     const char *config_directory;                 /* -c */
     const char *listen;                           /* -L, or NULL */
-    uint32_t listener_count;                      /* -s */
+    const char *listeners[INHERIT_LISTENERS_MAX]; /* -s */
+    size_t listener_count;
     uint32_t limit;                               /* -l: clients at first; 0 none given */
     uint32_t verbosity;                           /* -v, counted */
     const char *overrides[INHERIT_OVERRIDES_MAX]; /* -o */

@@ -12,10 +12,10 @@
 struct process {
     const struct service *service;
     struct inherit inherit;
-    struct conf *main_conf, *conf; /* main.cf; with the entry's overrides */
-    struct stats_page *page;       /* never NULL */
-    int control_fd;                /* -1 stand-alone */
-    int listeners[INHERIT_LISTENERS_MAX];
+    struct conf *main_conf, *conf;        /* main.cf; with the entry's overrides */
+    struct stats_page *page;              /* never NULL */
+    int control_fd;                       /* -1 stand-alone */
+    int listeners[INHERIT_LISTENERS_MAX]; /* named as in inherit.listeners */
     size_t listener_count;
     bool is_unix; /* the listeners are Unix sockets */
 

@@ -157,7 +157,8 @@ static void listen_alone(void)
     }
     if (code < 0)
         fatal("-L %s: %s", process.inherit.listen, error_text(code));
-    process.listeners[process.listener_count++] = fd;
+    process.listeners[process.listener_count] = fd;
+    process.inherit.listeners[process.listener_count++] = process.inherit.entry;
 }
 
 static void open_directories(void)

@@ -51,9 +51,10 @@ enum service_kind {
 /* One accepted connection: a stream socket on inet listeners, SOCK_SEQPACKET
  * (for ipc_accept) on Unix ones. */
 struct service_client {
-    int fd;                                 /* taken by on_client; non-blocking, close-on-exec */
-    const char *listener;                   /* the master.cf service name, such as "submission" */
-    const struct conf *conf;                /* with that entry's -o overrides */
+    int fd;                  /* taken by on_client; non-blocking, close-on-exec */
+    const char *listener;    /* the socket: the master.cf service name such as "submission",
+                              * or a further one of the program such as qmgr's "showq" */
+    const struct conf *conf; /* with that entry's -o overrides */
     const struct net_address *peer, *local; /* NULL for Unix sockets; valid during on_client */
 };
 
