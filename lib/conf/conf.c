@@ -1,0 +1,514 @@
+/* conf.c: loading, layering, and access by name. */
+#include "conf/conf.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/arena.h"
+#include "base/array.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/fd.h"
+#include "conf/expand.h"
+#include "conf/main_cf.h"
+#include "conf/tables.h"
+
+struct setting {
+    struct hash_node node;
+    struct conf_setting set;
+    struct span name;
+    const char *expanded; /* user-defined and pattern names */
+    const char *source;   /* a value that was read from a file the setting names */
+};
+
+/* The value of a row of the table. */
+struct value {
+    const struct setting *setting; /* NULL: the default */
+    const char *computed;          /* default found out at run time */
+    const char *text;              /* expanded */
+    int64_t number;
+};
+
+struct conf {
+    struct arena arena;
+    const char *directory, *path;
+    struct hash by_name;
+    ARRAY(struct setting *) settings;
+    struct value *values;
+};
+
+/* --- settings -------------------------------------------------------------------- */
+
+static struct setting *find_setting(const struct conf *c, struct span name)
+{
+    struct hash_node *n = hash_first(&c->by_name, span_hash(name));
+
+    for (; n != NULL; n = hash_next(n)) {
+        struct setting *s = CONTAINER_OF(n, struct setting, node);
+
+        if (span_eq(s->name, name))
+            return s;
+    }
+    return NULL;
+}
+
+static int add_setting(struct conf *c, struct span name, struct span value, unsigned line)
+{
+    struct setting *s = find_setting(c, name), **slot;
+    char *text = arena_strdup(&c->arena, value);
+
+    if (text == NULL)
+        return -ENOMEM;
+    if (s != NULL) {
+        if (s->set.line != 0 && line != 0)
+            log_warn("%s, line %u: overriding earlier entry: %s=%s", c->path, line, s->set.name,
+                     s->set.value);
+        s->set.value = text;
+        s->set.line = line;
+        return 0;
+    }
+    s = ARENA_NEW(&c->arena, struct setting);
+    if (s == NULL || arena_copy(&c->arena, name, &s->name) < 0)
+        return -ENOMEM;
+    s->set = (struct conf_setting){s->name.p, text, line, param_find(name)};
+    slot = array_push(&c->settings);
+    if (slot == NULL)
+        return -ENOMEM;
+    *slot = s;
+    return hash_insert(&c->by_name, &s->node, span_hash(name));
+}
+
+/* --- values ------------------------------------------------------------------------ */
+
+static struct value *value_of(const struct conf *c, const struct param *p)
+{
+    return &c->values[param_index(p)];
+}
+
+const char *conf_default(const struct conf *c, const struct param *p)
+{
+    const struct value *v = value_of(c, p);
+
+    return v->computed != NULL ? v->computed : p->fallback;
+}
+
+/* What $name in a value stands for. */
+static bool lookup_raw(void *arg, struct span name, struct span *value)
+{
+    const struct conf *c = arg;
+    const struct setting *s = find_setting(c, name);
+    const struct param *p;
+    struct span prefix;
+
+    if (s != NULL) {
+        *value = span_cstr(s->source != NULL ? s->source : s->set.value);
+        return true;
+    }
+    p = param_find(name);
+    if (p != NULL) {
+        *value = span_cstr(conf_default(c, p));
+        return true;
+    }
+    p = param_pattern_find(name, &prefix);
+    if (p == NULL)
+        return false;
+    *value = span_cstr(p->fallback);
+    return true;
+}
+
+int conf_expand(const struct conf *c, struct span text, struct str *out, struct str *why)
+{
+    struct expand_source source = {lookup_raw, (void *)c, false};
+
+    return expand_text(out, text, &source, why);
+}
+
+/* A NUL-terminated copy of text, expanded unless the row says otherwise. */
+static int expand_copy(struct conf *c, const struct param *p, const char *text, const char **copy,
+                       struct str *why)
+{
+    struct str out = {0};
+    int error = 0;
+
+    if ((p != NULL && p->type == PARAM_RAW) || strchr(text, '$') == NULL) {
+        *copy = text;
+        return 0;
+    }
+    error = conf_expand(c, span_cstr(text), &out, why);
+    if (error == 0 && (*copy = arena_strdup(&c->arena, span_trim(str_span(&out)))) == NULL)
+        error = -ENOMEM;
+    str_fini(&out);
+    return error;
+}
+
+/* In front of *why: where the value comes from. */
+static int explain(const struct conf *c, const struct setting *s, const char *name, int error,
+                   struct str *why)
+{
+    struct str all = {0};
+
+    if (s == NULL)
+        str_printf(&all, "%s: default of %s: ", c->path, name);
+    else if (s->set.line == 0)
+        str_printf(&all, "master.cf override -o %s: ", name);
+    else
+        str_printf(&all, "%s, line %u: %s: ", c->path, s->set.line, name);
+    str_append_cstr(&all, why->len > 0 ? str_cstr(why) : error_text(error));
+    str_set(why, str_span(&all));
+    str_fini(&all);
+    return error;
+}
+
+static int evaluate_row(struct conf *c, const struct param *p, struct str *why)
+{
+    struct value *v = value_of(c, p);
+    struct setting *s = find_setting(c, span_cstr(p->name));
+    const char *raw = s == NULL ? conf_default(c, p) : s->source != NULL ? s->source : s->set.value;
+    int error;
+
+    v->setting = s;
+    error = expand_copy(c, p, raw, &v->text, why);
+    /* An empty default may be below a string's minimum: whoever needs it says so. */
+    if (error == 0 && (s != NULL || (p->type != PARAM_STRING && p->type != PARAM_RAW)))
+        error = param_parse(p, span_cstr(v->text), &v->number, why);
+    return error < 0 ? explain(c, s, p->name, error, why) : 0;
+}
+
+/* Names outside the table: patterns are checked, user-defined ones only
+ * expanded; one that cannot be expanded matters only where it is used. */
+static int evaluate_other(struct conf *c, struct setting *s, struct str *why)
+{
+    struct span prefix;
+    const struct param *p = param_pattern_find(s->name, &prefix);
+    struct str ignored = {0};
+    int64_t number;
+    int error;
+
+    if (p == NULL) {
+        if (expand_copy(c, NULL, s->set.value, &s->expanded, &ignored) < 0)
+            s->expanded = NULL;
+        str_fini(&ignored);
+        return 0;
+    }
+    error = expand_copy(c, p, s->set.value, &s->expanded, why);
+    if (error == 0)
+        error = param_parse(p, span_cstr(s->expanded), &number, why);
+    return error < 0 ? explain(c, s, s->set.name, error, why) : 0;
+}
+
+/* Debian's extension: the first line of the file that myorigin names. */
+static int read_origin(struct conf *c, struct str *why)
+{
+    struct setting *s = find_setting(c, SPAN_LIT("myorigin"));
+    struct str text = {0};
+    struct span rest, line;
+    int error;
+
+    if (s == NULL || s->set.value[0] != '/')
+        return 0;
+    error = file_read(s->set.value, &text, 4096);
+    if (error == 0) {
+        rest = str_span(&text);
+        span_next(&rest, '\n', &line);
+        s->source = arena_strdup(&c->arena, span_trim(line));
+        error = s->source == NULL ? -ENOMEM : 0;
+    } else {
+        str_printf(why, "%s: %s", s->set.value, error_text(error));
+        explain(c, s, "myorigin", error, why);
+    }
+    str_fini(&text);
+    return error;
+}
+
+static int compute_default(struct conf *c, const struct param *p, struct str *why)
+{
+    struct str text = {0};
+    int error = 0;
+
+    if (p->compute == NULL || value_of(c, p)->computed != NULL)
+        return 0;
+    error = p->compute(c, &text);
+    if (error == 0 && (value_of(c, p)->computed = arena_strdup(&c->arena, str_span(&text))) == NULL)
+        error = -ENOMEM;
+    str_fini(&text);
+    return error < 0 ? explain(c, NULL, p->name, error, why) : 0;
+}
+
+static int evaluate(struct conf *c, struct str *why)
+{
+    static const char *const first[] = {"myhostname", "mydomain"};
+    size_t count = param_count();
+    int error;
+
+    c->values = ARENA_NEW_N(&c->arena, struct value, count);
+    if (c->values == NULL)
+        return -ENOMEM;
+    if ((error = read_origin(c, why)) < 0)
+        return error;
+    /* Computed defaults that others are computed from. */
+    for (size_t i = 0; i < COUNT_OF(first); i++)
+        if ((error = compute_default(c, param_find(span_cstr(first[i])), why)) < 0)
+            return error;
+    for (size_t i = 0; i < count; i++)
+        if ((error = compute_default(c, param_at(i), why)) < 0)
+            return error;
+    for (size_t i = 0; i < count; i++)
+        if ((error = evaluate_row(c, param_at(i), why)) < 0)
+            return error;
+    for (size_t i = 0; i < c->settings.len; i++)
+        if (c->settings.items[i]->set.param == NULL &&
+            (error = evaluate_other(c, c->settings.items[i], why)) < 0)
+            return error;
+    return 0;
+}
+
+/* --- loading ---------------------------------------------------------------------- */
+
+static int add_entry(void *arg, const struct main_cf_entry *entry, struct str *why)
+{
+    (void)why;
+    return add_setting(arg, entry->name, entry->value, entry->line);
+}
+
+static struct conf *new_conf(const char *directory, const char *path)
+{
+    struct conf *c = NEW(struct conf);
+
+    if (c == NULL)
+        return NULL;
+    c->directory = arena_strdup(&c->arena, span_cstr(directory));
+    c->path = arena_strdup(&c->arena, span_cstr(path));
+    if (c->directory != NULL && c->path != NULL)
+        return c;
+    conf_free(c);
+    return NULL;
+}
+
+int conf_load_text(struct conf **out, const char *config_directory, const char *path,
+                   struct span text, struct str *why)
+{
+    struct conf *c = new_conf(config_directory, path);
+    int error = c == NULL ? -ENOMEM : 0;
+
+    if (error == 0)
+        error = main_cf_parse(text, path, add_entry, c, why);
+    /* $config_directory is where the file was found, whatever it says. */
+    if (error == 0)
+        error = add_setting(c, SPAN_LIT("config_directory"), span_cstr(config_directory), 0);
+    if (error == 0)
+        error = evaluate(c, why);
+    if (error < 0) {
+        conf_free(c);
+        if (why->len == 0)
+            str_append_cstr(why, error_text(error));
+        return error;
+    }
+    *out = c;
+    return 0;
+}
+
+int conf_load(struct conf **out, const char *config_directory, struct str *why)
+{
+    struct str text = {0}, path = {0};
+    int error;
+
+    str_printf(&path, "%s/main.cf", config_directory);
+    error = file_read(str_cstr(&path), &text, MAIN_CF_SIZE_MAX);
+    if (error < 0)
+        str_printf(why, "%s: %s", str_cstr(&path), error_text(error));
+    else
+        error = conf_load_text(out, config_directory, str_cstr(&path), str_span(&text), why);
+    str_fini(&path);
+    str_fini(&text);
+    return error;
+}
+
+int conf_overlay(struct conf **out, const struct conf *base, const char *const *overrides,
+                 size_t count, struct str *why)
+{
+    struct conf *c = new_conf(base->directory, base->path);
+    int error = c == NULL ? -ENOMEM : 0;
+
+    for (size_t i = 0; error == 0 && i < base->settings.len; i++) {
+        const struct setting *s = base->settings.items[i];
+
+        error = add_setting(c, s->name, span_cstr(s->set.value), s->set.line);
+    }
+    for (size_t i = 0; error == 0 && i < count; i++) {
+        struct span name, value;
+        const char *wrong = main_cf_split(span_cstr(overrides[i]), &name, &value);
+
+        if (wrong != NULL) {
+            str_printf(why, "master.cf override -o \"%s\": %s", overrides[i], wrong);
+            error = ERR_SYNTAX;
+        } else {
+            error = add_setting(c, name, value, 0);
+        }
+    }
+    if (error == 0)
+        error = evaluate(c, why);
+    if (error < 0) {
+        conf_free(c);
+        return error;
+    }
+    *out = c;
+    return 0;
+}
+
+void conf_free(struct conf *c)
+{
+    if (c == NULL)
+        return;
+    hash_fini(&c->by_name);
+    array_free(&c->settings);
+    arena_reset(&c->arena);
+    free(c);
+}
+
+/* --- access ---------------------------------------------------------------------------- */
+
+static const struct value *get(const struct conf *c, const char *name, unsigned types)
+{
+    const struct param *p = param_find(span_cstr(name));
+
+    if (p == NULL)
+        panic("parameter %s is not in the table", name);
+    if ((types & 1u << p->type) == 0)
+        panic("parameter %s is asked for as another type than its own", name);
+    return value_of(c, p);
+}
+
+const char *conf_string(const struct conf *c, const char *name)
+{
+    return get(c, name, 1u << PARAM_STRING | 1u << PARAM_RAW | 1u << PARAM_ENUM)->text;
+}
+
+bool conf_bool(const struct conf *c, const char *name)
+{
+    return get(c, name, 1u << PARAM_BOOL)->number != 0;
+}
+
+int64_t conf_int(const struct conf *c, const char *name)
+{
+    return get(c, name, 1u << PARAM_INT)->number;
+}
+
+int64_t conf_ms(const struct conf *c, const char *name)
+{
+    return get(c, name, 1u << PARAM_TIME)->number;
+}
+
+int64_t conf_seconds(const struct conf *c, const char *name)
+{
+    return conf_ms(c, name) / 1000;
+}
+
+/* The expanded text of <transport>_SUFFIX, and the row that bounds it. */
+static const char *transport_text(const struct conf *c, const char *transport, const char *suffix,
+                                  const struct param **row, struct str *scratch)
+{
+    struct span prefix, name;
+    const struct setting *s;
+    const struct param *p;
+
+    str_printf(scratch, "%s_%s", transport, suffix);
+    name = str_span(scratch);
+    p = param_find(name);
+    if (p != NULL) {
+        *row = p;
+        return value_of(c, p)->text;
+    }
+    *row = p = param_pattern_find(name, &prefix);
+    if (p == NULL)
+        panic("parameter pattern _%s is not in the table", suffix);
+    s = find_setting(c, name);
+    if (s != NULL)
+        return s->expanded;
+    /* Patterns' defaults are literals or "$other". */
+    return p->fallback[0] == '$' ? value_of(c, param_find(span_cstr(p->fallback + 1)))->text
+                                 : p->fallback;
+}
+
+static int64_t transport_number(const struct conf *c, const char *transport, const char *suffix,
+                                enum param_type type)
+{
+    struct str scratch = {0}, why = {0};
+    const struct param *row;
+    const char *text = transport_text(c, transport, suffix, &row, &scratch);
+    int64_t number = 0;
+
+    if (row->type != type)
+        panic("parameter pattern _%s is asked for as another type than its own", suffix);
+    /* A default that is out of the pattern's bounds was legal for its own row. */
+    (void)param_parse(row, span_cstr(text), &number, &why);
+    str_fini(&scratch);
+    str_fini(&why);
+    return number;
+}
+
+int64_t conf_transport_int(const struct conf *c, const char *transport, const char *suffix)
+{
+    return transport_number(c, transport, suffix, PARAM_INT);
+}
+
+int64_t conf_transport_ms(const struct conf *c, const char *transport, const char *suffix)
+{
+    return transport_number(c, transport, suffix, PARAM_TIME);
+}
+
+const char *conf_transport_string(const struct conf *c, const char *transport, const char *suffix)
+{
+    struct str scratch = {0};
+    const struct param *row;
+    const char *text = transport_text(c, transport, suffix, &row, &scratch);
+
+    str_fini(&scratch);
+    return text;
+}
+
+const char *conf_lookup(const struct conf *c, struct span name)
+{
+    const struct param *p = param_find(name);
+    const struct setting *s;
+
+    if (p != NULL)
+        return value_of(c, p)->text;
+    s = find_setting(c, name);
+    return s != NULL ? s->expanded : NULL;
+}
+
+const char *conf_raw(const struct conf *c, struct span name)
+{
+    const struct setting *s = find_setting(c, name);
+    const struct param *p = param_find(name);
+    struct span prefix;
+
+    if (s != NULL)
+        return s->set.value;
+    if (p != NULL)
+        return conf_default(c, p);
+    p = param_pattern_find(name, &prefix);
+    return p != NULL ? p->fallback : NULL;
+}
+
+bool conf_is_set(const struct conf *c, const char *name)
+{
+    return find_setting(c, span_cstr(name)) != NULL;
+}
+
+const char *conf_directory(const struct conf *c)
+{
+    return c->directory;
+}
+
+size_t conf_setting_count(const struct conf *c)
+{
+    return c->settings.len;
+}
+
+const struct conf_setting *conf_setting_at(const struct conf *c, size_t index)
+{
+    ENSURE(index < c->settings.len);
+    return &c->settings.items[index]->set;
+}

@@ -1,0 +1,59 @@
+/* params_waypost.c: what Postfix has no word for. Adding a row: param.h. Keep the
+ * rows of one program together. */
+#include "conf/tables.h"
+
+static const struct param rows[] = {
+    /* --- the suite ------------------------------------------------------------ */
+    {"waypost_version", PARAM_STRING, "0.1", 1, 0, "all", PARAM_HONOURED,
+     "Version of this mail system (mail_version names the Postfix version it understands)."},
+    {"waypost_user", PARAM_STRING, "waypost", 1, 0, "all", PARAM_HONOURED,
+     "Group that services share to reach each other's sockets, and user that owns run/."},
+    {"waypost_smtpd_user", PARAM_STRING, "waypost-smtpd", 1, 0, "smtpd anvil", PARAM_HONOURED,
+     "User that smtpd and anvil run as."},
+    {"waypost_queue_user", PARAM_STRING, "waypost-queue", 1, 0, "qmgr bounce pickup",
+     PARAM_HONOURED, "User that owns the queue and that qmgr, bounce and pickup run as."},
+    {"waypost_smtp_user", PARAM_STRING, "waypost-smtp", 1, 0, "smtp", PARAM_HONOURED,
+     "User that smtp and lmtp run as."},
+    {"waypost_store_user", PARAM_STRING, "waypost-store", 1, 0, "store imapd pop3d", PARAM_HONOURED,
+     "User that owns the mail store and that store, imapd and pop3d run as."},
+    {"waypost_auth_user", PARAM_STRING, "waypost-auth", 1, 0, "auth", PARAM_HONOURED,
+     "User that auth runs as."},
+    {"waypost_login_user", PARAM_STRING, "waypost-login", 1, 0, "imap-login pop3-login",
+     PARAM_HONOURED, "User that imap-login and pop3-login run as."},
+    {"waypost_tls_user", PARAM_STRING, "waypost-tls", 1, 0, "tlsproxy", PARAM_HONOURED,
+     "User that tlsproxy, the holder of the private keys, runs as."},
+    {"waypost_broker_user", PARAM_STRING, "waypost-broker", 1, 0, "broker", PARAM_HONOURED,
+     "User that broker runs as."},
+    {"waypost_log_user", PARAM_STRING, "waypost-log", 1, 0, "postlogd", PARAM_HONOURED,
+     "User that postlogd runs as."},
+    {"drain_time_limit", PARAM_TIME, "1h", 1, 0, "all", PARAM_HONOURED,
+     "Time that the sessions of a process may last after a reload has replaced it."},
+    {"session_memory_limit", PARAM_INT, "4194304", 65536, 0, "all", PARAM_HONOURED,
+     "Memory in bytes that one client's session may take before it is ended."},
+    {"sync_thread_count", PARAM_INT, "4", 1, 256, "all", PARAM_HONOURED,
+     "Worker threads of a process that wait for disk syncs."},
+    {"store_thread_count", PARAM_INT, "4", 1, 256, "all", PARAM_HONOURED,
+     "Worker threads of a process for index transactions and cold reads."},
+    {"cpu_thread_count", PARAM_INT, "2", 1, 256, "all", PARAM_HONOURED,
+     "Worker threads of a process for handshakes and password hashes."},
+    {"dns_servers", PARAM_STRING, "", 0, 0, "smtp smtpd", PARAM_HONOURED,
+     "DNS servers to ask, as address or address:port; empty: those of /etc/resolv.conf."},
+    {"dns_timeout", PARAM_TIME, "5s", 1, 300, "smtp smtpd", PARAM_HONOURED,
+     "Time to wait for one DNS server's answer."},
+    {"dns_attempts", PARAM_INT, "3", 1, 20, "smtp smtpd", PARAM_HONOURED,
+     "Times that every DNS server is asked."},
+
+    /* --- store ---------------------------------------------------------------- */
+    {"store_directory", PARAM_STRING, "/var/lib/waypost/mail", 1, 0, "store imapd pop3d auth",
+     PARAM_HONOURED, "Where the mail accounts are."},
+    {"store_open_limit", PARAM_INT, "512", 1, 0, "store imapd pop3d", PARAM_HONOURED,
+     "Most account indexes that one process keeps open."},
+
+    /* --- auth ------------------------------------------------------------------- */
+    {"auth_passwd_file", PARAM_STRING, "$config_directory/users", 0, 0, "auth", PARAM_HONOURED,
+     "Users and passwords, in Dovecot's passwd-file format."},
+    {"auth_failure_delay", PARAM_TIME, "2s", 0, 60, "auth", PARAM_HONOURED,
+     "Pause before a failed login is answered."},
+};
+
+const struct param_table params_waypost = {rows, COUNT_OF(rows)};
