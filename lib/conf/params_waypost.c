@@ -50,10 +50,18 @@ static const struct param rows[] = {
      "Most account indexes that one process keeps open."},
 
     /* --- auth ------------------------------------------------------------------- */
-    {"auth_passwd_file", PARAM_STRING, "$config_directory/users", 0, 0, "auth", PARAM_HONOURED,
+    {"auth_passwd_file", PARAM_STRING, "", 0, 0, "auth", PARAM_HONOURED,
      "Users and passwords, in Dovecot's passwd-file format."},
+    {"auth_mechanisms", PARAM_STRING, "PLAIN LOGIN SCRAM-SHA-256", 0, 0,
+     "auth smtpd imap-login pop3-login", PARAM_HONOURED, "SASL mechanisms that are offered."},
+    {"auth_default_realm", PARAM_STRING, "", 0, 0, "auth", PARAM_HONOURED,
+     "Domain that is appended to logins without one."},
     {"auth_failure_delay", PARAM_TIME, "2s", 0, 60, "auth", PARAM_HONOURED,
      "Pause before a failed login is answered."},
+    {"auth_session_timeout", PARAM_TIME, "60s", 1, 3600, "auth", PARAM_HONOURED,
+     "Time within which a session id must be redeemed after a login."},
+    {"auth_exchange_limit", PARAM_INT, "1000", 1, 0, "auth", PARAM_HONOURED,
+     "Most SASL exchanges at once that one connection to auth may have."},
 };
 
 const struct param_table params_waypost = {rows, COUNT_OF(rows)};
