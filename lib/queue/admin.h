@@ -52,10 +52,7 @@ struct queue_listing {
     uint64_t size;
     struct span sender;
     bool is_forced_to_expire;
-    struct {
-        struct span address, reason; /* reason: why it is deferred, or empty */
-    } * recipients;
-    size_t recipient_count; /* those not yet done */
+    ARRAY(struct queue_listed_recipient) recipients; /* those not yet done */
 };
 
 void queue_listing_encode(const struct queue_listing *l, struct str *out);
