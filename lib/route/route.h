@@ -103,8 +103,8 @@ enum route_existence {
     ROUTE_UNKNOWN_VIRTUAL_ALIAS,
     ROUTE_UNKNOWN_VIRTUAL_MAILBOX,
     ROUTE_UNKNOWN_RELAY,
-    ROUTE_REFUSED,       /* routes to error: the text is result->next_hop */
-    ROUTE_DEFERRED,      /* routes to retry: */
+    ROUTE_REFUSED,  /* routes to error: the text is result->next_hop */
+    ROUTE_DEFERRED, /* routes to retry: */
 };
 
 /* Does the recipient exist? result is what route_resolve gave for it. 0 with
@@ -127,8 +127,7 @@ TASK_WAITS int route_find_address(const struct route *r, const struct map_list *
 /* Split "user+ext" at recipient_delimiter: returns the user part; *extension
  * begins with the delimiter, or is empty. Never splits postmaster,
  * mailer-daemon or double-bounce, nor owner-/-request when owner_request_special. */
-struct span route_split_extension(const struct route *r, struct span local,
-                                  struct span *extension);
+struct span route_split_extension(const struct route *r, struct span local, struct span *extension);
 
 /* The part before the last "@" and the part behind it (empty without one). */
 struct span route_local_part(struct span address);
