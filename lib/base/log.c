@@ -12,6 +12,7 @@ static log_sink_fn *the_sink;
 static void *the_sink_arg;
 static enum log_level the_level = LOG_LEVEL_INFO;
 static char the_tag[128] = "waypost";
+static _Thread_local const char *the_line_tag; /* of log_info_as */
 
 static const char *const level_words[] = {
     [LOG_LEVEL_DEBUG] = "debug: ", [LOG_LEVEL_INFO] = "",         [LOG_LEVEL_WARN] = "warning: ",
@@ -31,7 +32,7 @@ void log_set_tag(const char *tag)
 
 const char *log_tag(void)
 {
-    return the_tag;
+    return the_line_tag != NULL ? the_line_tag : the_tag;
 }
 
 void log_set_level(enum log_level level)
@@ -104,7 +105,7 @@ static void sink_stderr(struct span text)
 {
     struct str line = {0};
 
-    str_printf(&line, "%s[%ld]: %.*s\n", the_tag, (long)getpid(), SPAN_ARG(text));
+    str_printf(&line, "%s[%ld]: %.*s\n", log_tag(), (long)getpid(), SPAN_ARG(text));
     if (write(STDERR_FILENO, str_cstr(&line), line.len) < 0)
         errno = 0; /* there is nobody left to tell */
     str_fini(&line);
@@ -156,6 +157,13 @@ void log_info(const char *fmt, ...)
 void log_debug(const char *fmt, ...)
 {
     EMIT(LOG_LEVEL_DEBUG);
+}
+
+void log_info_as(const char *tag, const char *fmt, ...)
+{
+    the_line_tag = tag;
+    EMIT(LOG_LEVEL_INFO);
+    the_line_tag = NULL;
 }
 
 void log_at(enum log_level level, const char *fmt, ...)

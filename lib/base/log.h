@@ -42,6 +42,9 @@ void log_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_warn(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_info(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_debug(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* Under another tag for this line, such as "postfix/cleanup": for lines that log
+ * readers look for under the name of the Postfix program they come from. */
+void log_info_as(const char *tag, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void log_at(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* At start only: nothing on a session's path may call it. */
