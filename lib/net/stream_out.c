@@ -1,0 +1,229 @@
+/* Streams: output. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "net/stream_internal.h"
+
+enum {
+    OUTPUT_FIRST = 1024,
+    FILE_CHUNK = 65536,
+};
+
+size_t stream_unsent(const struct stream *s)
+{
+    return s->out.len - s->out_sent;
+}
+
+/* The turn to send: tasks that write to one stream do so one after the other. */
+static int begin_sending(struct stream *s, deadline_t deadline)
+{
+    while (s->is_sending) {
+        int rc = task_cond_wait(&s->sending_ended, deadline);
+
+        if (rc < 0)
+            return rc;
+    }
+    if (s->out_error != 0)
+        return s->out_error;
+    s->is_sending = true;
+    return 0;
+}
+
+static void end_sending(struct stream *s)
+{
+    s->is_sending = false;
+    task_cond_signal(&s->sending_ended);
+}
+
+/* One write of some octets; waits until the transport takes any. */
+static ssize_t send_some(struct stream *s, const char *data, size_t n, deadline_t deadline)
+{
+    int events, rc;
+    ssize_t put = stream_raw_write(s, data, n, &events);
+
+    if (put >= 0) {
+        s->bytes_out += (size_t)put;
+        return put;
+    }
+    if (put != -EAGAIN) {
+        s->out_error = (int)put;
+        return put;
+    }
+    rc = stream_wait(s, events, deadline);
+    return rc < 0 ? rc : 0;
+}
+
+/* The collected output. Others may append to it while this waits. */
+static int send_collected(struct stream *s, deadline_t deadline)
+{
+    while (stream_unsent(s) > 0) {
+        ssize_t put = send_some(s, s->out.data + s->out_sent, stream_unsent(s), deadline);
+
+        if (put < 0)
+            return (int)put;
+        s->out_sent += (size_t)put;
+    }
+    str_clear(&s->out);
+    s->out_sent = 0;
+    return 0;
+}
+
+int stream_flush(struct stream *s, deadline_t deadline)
+{
+    int rc;
+
+    if (stream_unsent(s) == 0 && !s->is_sending)
+        return s->out_error;
+    rc = begin_sending(s, deadline);
+    if (rc < 0)
+        return rc;
+    rc = send_collected(s, deadline);
+    end_sending(s);
+    return rc;
+}
+
+/* Octets that are not worth a copy. When only a part left, the output is spoilt. */
+static int send_direct(struct stream *s, struct span data, deadline_t deadline)
+{
+    size_t total = data.n;
+    int rc = begin_sending(s, deadline);
+
+    if (rc < 0)
+        return rc;
+    rc = send_collected(s, deadline);
+    while (rc == 0 && data.n > 0) {
+        ssize_t put = send_some(s, data.p, data.n, deadline);
+
+        if (put < 0)
+            rc = (int)put;
+        else
+            data = span_drop(data, (size_t)put);
+    }
+    /* Under TLS even octets of which none left may be part of a record. */
+    if (rc < 0 && s->out_error == 0 && (data.n < total || s->tls != NULL))
+        s->out_error = rc;
+    end_sending(s);
+    return rc;
+}
+
+static int collect(struct stream *s, struct span data)
+{
+    int rc;
+
+    if (s->out.data == NULL)
+        str_reserve(&s->out, OUTPUT_FIRST);
+    rc = str_append(&s->out, data);
+    s->out.error = 0;
+    return rc;
+}
+
+int stream_write(struct stream *s, struct span data, deadline_t deadline)
+{
+    int rc;
+
+    if (s->out_error != 0)
+        return s->out_error;
+    if (data.n >= STREAM_OUTPUT_HIGH)
+        return send_direct(s, data, deadline);
+    rc = collect(s, data);
+    if (rc == 0 && stream_unsent(s) > STREAM_OUTPUT_HIGH)
+        rc = stream_flush(s, deadline);
+    return rc;
+}
+
+int stream_printf(struct stream *s, deadline_t deadline, const char *fmt, ...)
+{
+    va_list ap;
+    int rc;
+
+    if (s->out_error != 0)
+        return s->out_error;
+    if (s->out.data == NULL)
+        str_reserve(&s->out, OUTPUT_FIRST);
+    va_start(ap, fmt);
+    rc = str_vprintf(&s->out, fmt, ap);
+    va_end(ap);
+    s->out.error = 0;
+    if (rc == 0 && stream_unsent(s) > STREAM_OUTPUT_HIGH)
+        rc = stream_flush(s, deadline);
+    return rc;
+}
+
+/* --- files -------------------------------------------------------------------------------- */
+
+struct file_read {
+    int fd;
+    char *data;
+    size_t n;
+    uint64_t offset;
+    ssize_t got;
+};
+
+static void read_on_worker(void *arg)
+{
+    struct file_read *r = arg;
+
+    do
+        r->got = pread(r->fd, r->data, r->n, (off_t)r->offset);
+    while (r->got < 0 && errno == EINTR);
+    if (r->got < 0)
+        r->got = -errno;
+}
+
+/* From the page cache at once, else on a worker. */
+static int read_file(struct file_read *r)
+{
+    struct iovec iov = {r->data, r->n};
+    int rc;
+
+    r->got = preadv2(r->fd, &iov, 1, (off_t)r->offset, RWF_NOWAIT);
+    if (r->got < 0) {
+        rc = task_offload(TASK_POOL_STORE, read_on_worker, r);
+        if (rc < 0)
+            return rc;
+    }
+    if (r->got == 0)
+        return ERR_EOF;
+    return r->got < 0 ? (int)r->got : 0;
+}
+
+int stream_write_file(struct stream *s, int fd, uint64_t offset, uint64_t n, deadline_t deadline)
+{
+    struct file_read r = {.fd = fd, .offset = offset};
+    size_t cap = n < FILE_CHUNK ? (size_t)n : FILE_CHUNK;
+    int rc = s->out_error;
+
+    if (rc < 0 || n == 0)
+        return rc;
+    if (budget_take(s->budget, cap) < 0)
+        return -ENOMEM;
+    r.data = malloc(cap);
+    rc = r.data == NULL ? -ENOMEM : 0;
+    while (rc == 0 && n > 0) {
+        r.n = n < cap ? (size_t)n : cap;
+        rc = read_file(&r);
+        if (rc < 0)
+            break;
+        rc = stream_write(s, span_make(r.data, (size_t)r.got), deadline);
+        r.offset += (uint64_t)r.got;
+        n -= (uint64_t)r.got;
+    }
+    free(r.data);
+    budget_give(s->budget, cap);
+    return rc;
+}
+
+int stream_shutdown(struct stream *s, deadline_t deadline)
+{
+    int rc = stream_flush(s, deadline);
+
+    if (rc == 0 && s->tls != NULL)
+        rc = stream_tls_shutdown(s, deadline);
+    if (rc == 0 && s->fd >= 0 && shutdown(s->fd, SHUT_WR) < 0 && errno != ENOTCONN)
+        rc = -errno;
+    return rc;
+}

@@ -1,0 +1,255 @@
+/*
+ * TLS under a stream. OpenSSL's error queue is per thread, so it is emptied before
+ * every call, and nothing waits between a call and SSL_get_error().
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include "base/error.h"
+#include "net/address.h"
+#include "net/stream_internal.h"
+#include "net/tls_internal.h"
+
+/* What an SSL call returned, as our codes. saved_errno is that of the call. */
+static int map_result(struct stream *s, int result, int saved_errno, int *events)
+{
+    struct str text = {0};
+    int error = SSL_get_error(s->tls->ssl, result), rc = ERR_TLS;
+
+    switch (error) {
+    case SSL_ERROR_WANT_READ:
+        *events = TASK_READABLE;
+        return -EAGAIN;
+    case SSL_ERROR_WANT_WRITE:
+        *events = TASK_WRITABLE;
+        return -EAGAIN;
+    case SSL_ERROR_ZERO_RETURN:
+        return ERR_EOF;
+    case SSL_ERROR_SYSCALL:
+        rc = saved_errno != 0 ? -saved_errno : ERR_TRUNCATED;
+        break;
+    default:
+        if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+            rc = ERR_TRUNCATED;
+    }
+    tls_take_errors(&text);
+    stream_set_detail(s, rc == ERR_TLS && text.len > 0 ? str_cstr(&text) : NULL);
+    str_fini(&text);
+    return rc;
+}
+
+ssize_t stream_tls_read(struct stream *s, void *buf, size_t n, int *events)
+{
+    size_t got;
+    int result, rc;
+
+    ERR_clear_error();
+    errno = 0;
+    result = SSL_read_ex(s->tls->ssl, buf, n, &got);
+    if (result == 1)
+        return (ssize_t)got;
+    rc = map_result(s, result, errno, events);
+    if (rc == ERR_TLS)
+        s->out_error = rc;
+    return rc == ERR_EOF ? 0 : rc;
+}
+
+ssize_t stream_tls_write(struct stream *s, const void *buf, size_t n, int *events)
+{
+    size_t put;
+    int result, rc;
+
+    ERR_clear_error();
+    errno = 0;
+    result = SSL_write_ex(s->tls->ssl, buf, n, &put);
+    if (result == 1)
+        return (ssize_t)put;
+    rc = map_result(s, result, errno, events);
+    return rc == ERR_EOF ? -EPIPE : rc;
+}
+
+bool stream_tls_has_pending(const struct stream *s)
+{
+    return SSL_has_pending(s->tls->ssl) == 1;
+}
+
+int stream_tls_shutdown(struct stream *s, deadline_t deadline)
+{
+    while (!s->tls->is_close_sent) {
+        int events, result, rc;
+
+        ERR_clear_error();
+        errno = 0;
+        result = SSL_shutdown(s->tls->ssl);
+        if (result >= 0)
+            break;
+        rc = map_result(s, result, errno, &events);
+        if (rc == -EAGAIN)
+            rc = stream_wait(s, events, deadline);
+        if (rc < 0)
+            return rc;
+    }
+    s->tls->is_close_sent = true;
+    return 0;
+}
+
+void stream_tls_free(struct stream *s)
+{
+    if (s->tls == NULL)
+        return;
+    SSL_free(s->tls->ssl);
+    tls_facts_fini(&s->tls->facts);
+    tls_context_free(s->tls->context);
+    free(s->tls);
+    s->tls = NULL;
+}
+
+const struct tls_facts *stream_tls(const struct stream *s)
+{
+    return s->tls == NULL || s->tls->facts.summary == NULL ? NULL : &s->tls->facts;
+}
+
+int stream_tls_export(struct stream *s, const char *label, void *out, size_t n)
+{
+    if (s->tls == NULL)
+        return ERR_NOT_SUPPORTED;
+    ERR_clear_error();
+    /* RFC 9266 4.2: no context. */
+    if (SSL_export_keying_material(s->tls->ssl, out, n, label, strlen(label), NULL, 0, 0) != 1)
+        return ERR_TLS;
+    return 0;
+}
+
+/* --- handshake ---------------------------------------------------------------------------- */
+
+/* A step on a worker; the error queue read there is that thread's. */
+struct handshake_job {
+    struct stream *s;
+    int rc;
+    int events;
+};
+
+static void handshake_step(void *arg)
+{
+    struct handshake_job *job = arg;
+    int result;
+
+    ERR_clear_error();
+    errno = 0;
+    result = SSL_do_handshake(job->s->tls->ssl);
+    job->rc = result == 1 ? 0 : map_result(job->s, result, errno, &job->events);
+}
+
+static int handshake(struct stream *s, bool is_server, deadline_t deadline)
+{
+    struct handshake_job job = {.s = s, .events = TASK_READABLE};
+    /* A server has nothing to do before the client's hello. */
+    int rc = is_server ? stream_wait(s, TASK_READABLE, deadline) : 0;
+
+    while (rc == 0) {
+        rc = task_offload(TASK_POOL_CPU, handshake_step, &job);
+        if (rc < 0 || job.rc != -EAGAIN)
+            break;
+        rc = stream_wait(s, job.events, deadline);
+    }
+    if (rc == 0)
+        rc = job.rc == ERR_EOF ? ERR_TRUNCATED : job.rc;
+    return rc;
+}
+
+static int session_new(struct stream *s, struct tls_context *ctx)
+{
+    struct tls_session *t;
+
+    if (s->tls != NULL || s->fd < 0 || stream_buffered(s) > 0 || stream_unsent(s) > 0)
+        return ERR_NOT_SUPPORTED;
+    t = NEW(struct tls_session);
+    if (t == NULL)
+        return -ENOMEM;
+    ERR_clear_error();
+    t->ssl = SSL_new(ctx->ssl);
+    if (t->ssl == NULL || SSL_set_fd(t->ssl, s->fd) != 1) {
+        SSL_free(t->ssl);
+        free(t);
+        return -ENOMEM;
+    }
+    SSL_set_app_data(t->ssl, ctx);
+    t->context = tls_context_hold(ctx);
+    s->tls = t;
+    return 0;
+}
+
+/* The name to send as SNI and, by policy, to verify: a host name or an address. */
+static int set_server_name(struct stream *s, const char *name, bool *is_checked)
+{
+    SSL *ssl = s->tls->ssl;
+    struct net_address address;
+    bool is_address = net_address_parse(span_cstr(name), &address) == 0;
+
+    *is_checked = false;
+    if (!is_address && *name != '\0' && SSL_set_tlsext_host_name(ssl, name) != 1)
+        return -ENOMEM;
+    if (s->tls->context->level != TLS_LEVEL_VERIFY)
+        return 0;
+    if (*name == '\0') {
+        stream_set_detail(s, "no name to verify the server's certificate with");
+        return ERR_TLS;
+    }
+    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    if (is_address) {
+        if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) != 1)
+            return ERR_TLS;
+    } else if (SSL_set1_host(ssl, name) != 1) {
+        return -ENOMEM;
+    }
+    *is_checked = true;
+    return 0;
+}
+
+/* A stream whose handshake failed cannot be used any more, not even in plain. */
+static int spoil(struct stream *s, int rc)
+{
+    if (rc < 0 && s->tls != NULL)
+        s->in_error = s->out_error = rc;
+    return rc;
+}
+
+int stream_start_tls_server(struct stream *s, struct tls_context *ctx, deadline_t deadline)
+{
+    int rc = stream_flush(s, deadline);
+
+    if (rc == 0)
+        rc = session_new(s, ctx);
+    if (rc < 0)
+        return rc;
+    stream_release_input(s);
+    SSL_set_accept_state(s->tls->ssl);
+    rc = handshake(s, true, deadline);
+    if (rc == 0)
+        rc = tls_facts_collect(&s->tls->facts, s->tls->ssl, true, false);
+    s->in.may_have_more = rc == 0 && stream_tls_has_pending(s);
+    return spoil(s, rc);
+}
+
+int stream_start_tls_client(struct stream *s, struct tls_context *ctx, const char *server_name,
+                            deadline_t deadline)
+{
+    bool is_checked = false;
+    int rc = stream_flush(s, deadline);
+
+    if (rc == 0)
+        rc = session_new(s, ctx);
+    if (rc < 0)
+        return rc;
+    stream_release_input(s);
+    SSL_set_connect_state(s->tls->ssl);
+    rc = set_server_name(s, server_name, &is_checked);
+    if (rc == 0)
+        rc = handshake(s, false, deadline);
+    if (rc == 0)
+        rc = tls_facts_collect(&s->tls->facts, s->tls->ssl, false, is_checked);
+    s->in.may_have_more = rc == 0 && stream_tls_has_pending(s);
+    return spoil(s, rc);
+}

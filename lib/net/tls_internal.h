@@ -1,0 +1,47 @@
+/* tls_internal.h: what tls_*.c and stream_tls.c share; for lib/net itself. */
+#ifndef NET_TLS_INTERNAL_H
+#define NET_TLS_INTERNAL_H
+
+#include <openssl/ssl.h>
+
+#include "net/tls.h"
+
+struct tls_name {
+    struct tls_name *next;
+    struct tls_context *context;
+    char host[];
+};
+
+struct tls_context {
+    SSL_CTX *ssl;
+    unsigned refs; /* of the loop thread */
+    bool is_server;
+    enum tls_level level;
+    struct tls_name *names;
+    const struct tls_ticket_source *tickets;
+};
+
+struct tls_session {
+    SSL *ssl;
+    struct tls_context *context;
+    struct tls_facts facts;
+    bool is_close_sent;
+};
+
+struct tls_context *tls_context_hold(struct tls_context *ctx);
+/* "TLS library problem" as text: the oldest error of this thread's queue, which is
+ * emptied. Appends; nothing when the queue is empty. */
+void tls_take_errors(struct str *out);
+
+/* Parse a protocol list: the lowest and highest version (0: none) and the SSL_OP_NO_
+ * options for those excluded. ERR_SYNTAX with the word in why. */
+int tls_protocols_parse(struct span text, int *lowest, int *highest, uint64_t *excluded,
+                        struct str *why);
+int tls_load_certificates(SSL_CTX *ssl, const struct tls_options *options, struct str *why);
+int tls_set_tickets(struct tls_context *ctx);
+
+/* Collect the facts of a finished handshake. -ENOMEM. */
+int tls_facts_collect(struct tls_facts *facts, SSL *ssl, bool is_server, bool is_name_checked);
+void tls_facts_fini(struct tls_facts *facts);
+
+#endif

@@ -1,0 +1,117 @@
+/* Certificates, private keys and ticket keys. */
+#include <errno.h>
+#include <stdlib.h>
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "net/tls_internal.h"
+
+static bool is_given(const char *text)
+{
+    return text != NULL && *text != '\0' && strcmp(text, "none") != 0;
+}
+
+static int explain(struct str *why, const char *what, const char *path)
+{
+    str_printf(why, "%s %s: ", what, path);
+    tls_take_errors(why);
+    return ERR_TLS;
+}
+
+/* A certificate with its chain, and its key. */
+static int load_pair(SSL_CTX *ssl, const char *cert, const char *key, EVP_PKEY *other_key,
+                     struct str *why)
+{
+    ERR_clear_error();
+    if (SSL_CTX_use_certificate_chain_file(ssl, cert) != 1)
+        return explain(why, "cannot load certificates from", cert);
+    if (other_key != NULL) {
+        if (SSL_CTX_use_PrivateKey(ssl, other_key) != 1)
+            return explain(why, "the private key does not fit", cert);
+        return 0;
+    }
+    if (SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) != 1)
+        return explain(why, "cannot load a private key from", key);
+    if (SSL_CTX_check_private_key(ssl) != 1)
+        return explain(why, "the private key does not fit", cert);
+    return 0;
+}
+
+int tls_load_certificates(SSL_CTX *ssl, const struct tls_options *o, struct str *why)
+{
+    struct span rest = span_cstr(o->chain_files), path;
+    int rc = 0;
+
+    while (rc == 0 && span_token(&rest, " \t\r\n,", &path)) {
+        char *name = mem_strdup(path);
+
+        rc = name == NULL ? -ENOMEM : load_pair(ssl, name, name, o->key, why);
+        free(name);
+    }
+    if (rc < 0 || is_given(o->chain_files))
+        return rc;
+    if (is_given(o->cert_file))
+        rc = load_pair(ssl, o->cert_file, is_given(o->key_file) ? o->key_file : o->cert_file,
+                       o->key, why);
+    if (rc == 0 && is_given(o->eccert_file))
+        rc = load_pair(ssl, o->eccert_file,
+                       is_given(o->eckey_file) ? o->eckey_file : o->eccert_file, NULL, why);
+    return rc;
+}
+
+/* --- tickets -------------------------------------------------------------------------------- */
+
+static int use_key(const struct tls_ticket_key *key, const unsigned char *iv,
+                   EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int is_new)
+{
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)key->hmac, sizeof(key->hmac)),
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)"SHA256", 0),
+        OSSL_PARAM_construct_end(),
+    };
+
+    if (EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->aes, iv, is_new) != 1 ||
+        EVP_MAC_CTX_set_params(mac, params) != 1)
+        return -1;
+    return 1;
+}
+
+/* SSL_CTX_set_tlsext_ticket_key_evp_cb(3). */
+static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+                      EVP_MAC_CTX *mac, int is_new)
+{
+    struct tls_context *ctx = SSL_get_app_data(ssl);
+    const struct tls_ticket_source *source = ctx->tickets;
+    struct tls_ticket_key key, current;
+    int rc;
+
+    if (is_new) {
+        if (!source->current(source->arg, &key))
+            return 0;
+        memcpy(name, key.name, sizeof(key.name));
+        random_bytes(iv, 16);
+        rc = use_key(&key, iv, cipher, mac, 1);
+    } else {
+        if (!source->find(source->arg, name, &key))
+            return 0;
+        rc = use_key(&key, iv, cipher, mac, 0);
+        /* 2: good, but give the client a ticket under the current key. */
+        if (rc == 1 && source->current(source->arg, &current) &&
+            memcmp(current.name, key.name, sizeof(key.name)) != 0)
+            rc = 2;
+        explicit_bzero(&current, sizeof(current));
+    }
+    explicit_bzero(&key, sizeof(key));
+    return rc;
+}
+
+int tls_set_tickets(struct tls_context *ctx)
+{
+    if (SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx->ssl, ticket_key) != 1)
+        return ERR_TLS;
+    return 0;
+}

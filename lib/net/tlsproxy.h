@@ -1,0 +1,24 @@
+/*
+ * tlsproxy.h: asking tlsproxy(8), the only holder of TLS private keys, to end
+ * TLS for a client of a login process.
+ *
+ * Protocol "tls", version 1, on the socket "tlsproxy":
+ *   starttls  client(fd) peer -> reply ok plain(fd) tls sni | reason
+ * tlsproxy makes the handshake on the client's descriptor; plain is one end of a
+ * socket pair with the plaintext.
+ *
+ * Protocol "login", version 1, on the sockets "imap-login" and "pop3-login":
+ *   client  client(fd) peer local tls sni       (no reply)
+ * is how tlsproxy hands over a client that connected to a port with implicit TLS,
+ * after its handshake.
+ */
+#ifndef NET_TLSPROXY_H
+#define NET_TLSPROXY_H
+
+enum { TLSPROXY_PROTOCOL_VERSION = 1, LOGIN_PROTOCOL_VERSION = 1 };
+
+#define TLSPROXY_SOCKET "tlsproxy"
+#define TLSPROXY_PROTOCOL "tls"
+#define LOGIN_PROTOCOL "login"
+
+#endif
