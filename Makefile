@@ -20,7 +20,7 @@ SANITIZE ?=
 BUILD ?= $(if $(SANITIZE),build-asan,build)
 Q := $(if $(V),,@)
 
-LIBS := base task conf net ipc journal map mail route queue intake store service auth
+LIBS := base task conf net ipc journal map mail route queue intake store service auth login
 PROGRAM_DIRS := master smtpd qmgr smtp local imapd pop3d auth services tools
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
@@ -46,7 +46,7 @@ LAYERS_MK := $(shell mkdir -p $(BUILD) && awk -F: '/^[a-z]/ { \
 	print "deps_" order[i] " := " out } }' lib/LAYERS >$(BUILD)/layers.mk; echo $(BUILD)/layers.mk)
 include $(LAYERS_MK)
 
-ALL_ARCHIVES_REVERSED := auth service store intake queue route mail map journal ipc net conf task base
+ALL_ARCHIVES_REVERSED := login auth service store intake queue route mail map journal ipc net conf task base
 archive = $(BUILD)/lib/lib$(1).a
 folder_archive = $(BUILD)/$(1)/lib$(1)-program.a
 lib_sources = $(sort $(wildcard lib/$(1)/*.c))

@@ -204,6 +204,15 @@ struct store_watch;
 int store_watch_start(struct store_account *a, struct task_cond *cond, struct store_watch **out);
 void store_watch_stop(struct store_watch *w);
 
+/* --- exclusive access --------------------------------------------------------------------- */
+
+/* One holder among all processes, of a named right to the account, such as "pop3"
+ * (RFC 1939 8: a POP3 session locks its maildrop). -EBUSY when it is taken. Ends
+ * with store_unlock() or the process. */
+struct store_lock;
+TASK_WAITS int store_lock(struct store_account *a, const char *name, struct store_lock **out);
+void store_unlock(struct store_lock *l);
+
 /* --- administration ---------------------------------------------------------------------- */
 
 TASK_WAITS int store_usage(struct store_account *a, uint64_t *bytes, uint64_t *messages);
