@@ -90,8 +90,7 @@ int address_literal_ip(struct span domain, bool lenient, int *family, uint8_t ip
 bool address_is_domain(struct span name, bool lenient, bool allow_utf8);
 
 /* Append the domain with A-labels (RFC 5891; lower case) or U-labels. Pure ASCII
- * without "xn--" is copied. ERR_SYNTAX when libidn2 refuses it. Offload-free, but
- * uses up to 4 KiB of stack. */
+ * without "xn--" is copied. ERR_SYNTAX when libidn2 refuses it. */
 int address_domain_to_ascii(struct str *out, struct span domain);
 int address_domain_to_unicode(struct str *out, struct span domain);
 

@@ -17,6 +17,35 @@
 #include "base/span.h"
 #include "base/str.h"
 
+/* --- Content-Type, Content-Disposition: value and parameters ------------------------- */
+
+struct mime_param {
+    struct span name;  /* as IMAP shows it: continuations joined, "name*" when extended */
+    struct span value; /* unquoted; extended ones still encoded (RFC 2231 4) */
+    struct mime_param *next;
+};
+
+struct mime_value {
+    struct span type;    /* "text", or the disposition; p NULL when there is no field */
+    struct span subtype; /* "plain"; p NULL for dispositions, and when there is none */
+    struct mime_param *params;
+    bool is_broken; /* the type did not parse; what could be read of it is here */
+};
+
+/* At most so many parameters of a field are read. */
+enum { MIME_PARAMS_MAX = 200 };
+
+/* Parse "type/subtype; name=value; ..." (is_type) or "word; name=value": comments
+ * dropped, RFC 2231 continuations joined. What does not parse is left out. 0 or -ENOMEM. */
+int mime_value_parse(struct arena *arena, struct span value, bool is_type, struct mime_value *out);
+/* The parameter with exactly this name (no ASCII case), or NULL. */
+const struct mime_param *mime_value_find(const struct mime_value *v, struct span name);
+/* Append the parameter "name" or "name*" in UTF-8: RFC 2231 and encoded words decoded.
+ * ERR_NOT_FOUND. */
+int mime_value_text(const struct mime_value *v, struct span name, struct str *out);
+
+/* --- structure -------------------------------------------------------------------------- */
+
 struct mime_limits {
     unsigned depth_max; /* multiparts and messages inside each other; deeper: opaque */
     unsigned parts_max; /* parts in all; further ones belong to the last part's body */
@@ -27,9 +56,9 @@ extern const struct mime_limits mime_limits_default;
 enum mime_flag {
     MIME_MULTIPART = 1 << 0,
     MIME_DIGEST = 1 << 1,  /* multipart/digest */
-    MIME_MESSAGE = 1 << 2, /* message/rfc822 or message/global: one child, the message inside */
+    MIME_MESSAGE = 1 << 2, /* message/rfc822: one child, the message inside */
     MIME_TEXT = 1 << 3,    /* text/..., or no type at all */
-    MIME_MIME = 1 << 4,    /* the message has a MIME-Version: field */
+    MIME_MIME = 1 << 4,    /* MIME fields count: MIME-Version: or Content-Type: was there */
     MIME_HAS_NUL = 1 << 5,
 };
 
@@ -42,13 +71,14 @@ struct mime_size {
 struct mime_part {
     struct mime_part *parent, *next, *children; /* next: sibling */
     unsigned flags;
-    unsigned child_count;
+    unsigned depth;          /* 0: the message itself */
     size_t offset;           /* of the part's header in the message */
     struct mime_size header; /* the empty line included */
-    struct mime_size body;
-    /* The raw (folded) values of the fields, p NULL when absent. Spans into the message. */
-    struct span content_type, transfer_encoding, disposition, id, description, md5, language,
-        location;
+    struct mime_size body;   /* begins where the header ends */
+    struct mime_value type;  /* Content-Type */
+    /* The raw (folded) values of the first such fields, p NULL when absent. Spans into the
+     * message. */
+    struct span transfer_encoding, disposition, id, description, md5, language, location;
 };
 
 /* Parse message; parts come from the arena. 0 or -ENOMEM. *root is the whole message.
@@ -67,48 +97,26 @@ struct mime_size mime_measure(struct span text);
 /* Append text with bare LF as CRLF (copied as it is when there is none). */
 int mime_append_crlf(struct str *out, struct span text);
 
-/* --- Content-Type, Content-Disposition: value and parameters ------------------------- */
-
-struct mime_param {
-    struct span name;    /* without RFC 2231's '*' parts */
-    struct span value;   /* unquoted; octets in the parameter's charset */
-    struct span charset; /* of RFC 2231, p NULL when there was none */
-    struct mime_param *next;
-};
-
-struct mime_value {
-    struct span type;    /* "text", or the disposition; p NULL when it does not parse */
-    struct span subtype; /* "plain"; p NULL for dispositions */
-    struct mime_param *params;
-};
-
-/* Parse "type/subtype; name=value; ..." (is_type) or "word; name=value": comments
- * dropped, RFC 2231 continuations joined. At most params_max parameters. What does
- * not parse is left out. 0 or -ENOMEM. */
-int mime_value_parse(struct arena *arena, struct span value, bool is_type, unsigned params_max,
-                     struct mime_value *out);
-/* The parameter, or NULL. */
-const struct mime_param *mime_value_find(const struct mime_value *v, struct span name);
-
 /* --- content transfer encodings ------------------------------------------------------ */
 
 enum mime_encoding {
     MIME_IDENTITY, /* 7bit, 8bit, binary, none */
     MIME_QUOTED_PRINTABLE,
     MIME_BASE64,
-    MIME_UUENCODE,
     MIME_UNKNOWN, /* not to be decoded (RFC 2045 6.4) */
 };
 enum mime_encoding mime_encoding_parse(struct span value);
 
-/* A streaming, tolerant decoder: feed pieces of any size, then finish. */
+/* A streaming, tolerant decoder: feed pieces of any size, then finish. What is not of the
+ * encoding is skipped (base64) or stays (quoted-printable). */
 struct mime_decoder {
     enum mime_encoding encoding;
     uint32_t bits;     /* base64: collected bits */
-    uint8_t count;     /* base64: collected digits; qp: octets held in tail */
+    uint8_t count;     /* base64: collected digits */
     bool has_ended;    /* base64: padding was seen */
-    char tail[3];      /* qp: an unfinished "=X" */
-    struct str blanks; /* qp: blanks that count only if text follows */
+    uint8_t state;     /* quoted-printable: how much of "=X" or a soft break was read */
+    char digit;        /* quoted-printable: the X */
+    struct str blanks; /* quoted-printable: blanks that count only if text follows */
 };
 void mime_decoder_init(struct mime_decoder *d, enum mime_encoding encoding);
 void mime_decoder_fini(struct mime_decoder *d);

@@ -1,0 +1,128 @@
+/* ESMTP parameters (RFC 5321 4.1.1.11) and xtext (RFC 3461 4). */
+#include "base/encode.h"
+#include "base/error.h"
+#include "mail/address.h"
+#include "mail/charset.h"
+
+static bool is_keyword_octet(char c)
+{
+    return ascii_is_alpha(c) || ascii_is_digit(c) || c == '-';
+}
+
+bool esmtp_param_next(struct span *rest, struct span *keyword, struct span *value)
+{
+    struct span s = *rest;
+    size_t n = 0;
+
+    while (s.n > 0 && s.p[0] == ' ')
+        s = span_drop(s, 1);
+    if (s.n == 0) {
+        *rest = s;
+        return false;
+    }
+    while (n < s.n && is_keyword_octet(s.p[n]))
+        n++;
+    if (n == 0 || s.p[0] == '-' || (n < s.n && s.p[n] != '=' && s.p[n] != ' '))
+        return false;
+    *keyword = span_take(s, n);
+    *value = SPAN_NONE;
+    s = span_drop(s, n);
+    if (s.n > 0 && s.p[0] == '=') {
+        s = span_drop(s, 1);
+        for (n = 0; n < s.n && s.p[n] != ' ' && s.p[n] != '=' && (unsigned char)s.p[n] > 32 &&
+                    s.p[n] != 127;)
+            n++;
+        if (n == 0 || (n < s.n && s.p[n] != ' '))
+            return false;
+        *value = span_take(s, n);
+        s = span_drop(s, n);
+    }
+    *rest = s;
+    return true;
+}
+
+int xtext_encode(struct str *out, struct span text)
+{
+    static const char digits[] = "0123456789ABCDEF";
+
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+
+        if (c > 32 && c < 127 && c != '+' && c != '=') {
+            str_append_char(out, (char)c);
+        } else {
+            str_append_char(out, '+');
+            str_append_char(out, digits[c >> 4]);
+            str_append_char(out, digits[c & 15]);
+        }
+    }
+    return str_error(out);
+}
+
+int xtext_decode(struct str *out, struct span xtext)
+{
+    for (size_t i = 0; i < xtext.n; i++) {
+        unsigned char c = (unsigned char)xtext.p[i];
+
+        if (c == '+') {
+            int high = i + 2 < xtext.n ? hex_digit(xtext.p[i + 1]) : -1;
+            int low = high >= 0 ? hex_digit(xtext.p[i + 2]) : -1;
+
+            if (low < 0)
+                return ERR_SYNTAX;
+            c = (unsigned char)(high << 4 | low);
+            i += 2;
+        } else if (c <= 32 || c == 127 || c == '=') {
+            return ERR_SYNTAX;
+        }
+        str_append_char(out, (char)c);
+    }
+    return str_error(out);
+}
+
+/* RFC 6533 3: utf-8-addr-xtext has "\x{HEX}" for characters. */
+static int decode_embedded(struct str *out, struct span text)
+{
+    while (text.n > 0) {
+        ptrdiff_t end = span_starts(text, SPAN_LIT("\\x{")) ? span_find(text, '}') : -1;
+        uint32_t c = 0;
+
+        if (end < 0) {
+            str_append_char(out, text.p[0]);
+            text = span_drop(text, 1);
+            continue;
+        }
+        if (end < 5 || end > 9)
+            return ERR_SYNTAX;
+        for (ptrdiff_t i = 3; i < end; i++) {
+            int digit = hex_digit(text.p[i]);
+
+            if (digit < 0)
+                return ERR_SYNTAX;
+            c = c << 4 | (uint32_t)digit;
+        }
+        utf8_append(out, c);
+        text = span_drop(text, (size_t)end + 1);
+    }
+    return str_error(out);
+}
+
+int esmtp_orcpt_decode(struct span value, struct span *type, struct str *out)
+{
+    ptrdiff_t semicolon = span_find(value, ';');
+    struct str text;
+    int error;
+
+    if (semicolon <= 0)
+        return ERR_SYNTAX;
+    *type = span_take(value, (size_t)semicolon);
+    value = span_drop(value, (size_t)semicolon + 1);
+    if (!span_ieq(*type, SPAN_LIT("utf-8")))
+        return xtext_decode(out, value);
+    str_init(&text, out->budget);
+    error = xtext_decode(&text, value);
+    if (error == 0)
+        error = decode_embedded(out, str_span(&text));
+    str_fini(&text);
+    return error;
+}
