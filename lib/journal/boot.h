@@ -6,6 +6,8 @@
 #ifndef JOURNAL_BOOT_H
 #define JOURNAL_BOOT_H
 
+#include <stdbool.h>
+
 #include "journal/format.h"
 
 struct journal_boot {

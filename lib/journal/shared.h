@@ -18,11 +18,14 @@
 #include "journal/reader.h"
 
 struct journal_shared;
+struct open_segment;
 
-/* Called under the lock when a segment is sealed and journal_shared_want_snapshot()
- * asked for it (or seal() with snapshot): append the owner's whole state as of the
- * given cursor (everything before it applied) to *out. An error ends the sealing. */
-typedef int journal_snapshot_fn(void *arg, const struct journal_cursor *as_of, struct str *out);
+/* Called under the lock when a segment was sealed: append the owner's whole state as
+ * of the given cursor (every record before it applied) to *out and return 0, or return
+ * 1 for none. is_wanted: journal_shared_seal() asked for one. A negative result ends
+ * the sealing. */
+typedef int journal_snapshot_fn(void *arg, bool is_wanted, const struct journal_cursor *as_of,
+                                struct str *out);
 
 /* Opens, or with create makes, the journal in the disk's directory (ERR_NOT_FOUND
  * without it). Nothing is scanned here. disk is borrowed. */
@@ -33,9 +36,9 @@ void journal_shared_set_snapshot(struct journal_shared *j, journal_snapshot_fn *
 
 /* What must be synced before the append is answered. Zero-initialise. */
 struct journal_commit {
-    struct disk_file *file;
     struct journal_shared *journal;
-    struct journal_cursor end; /* behind the appended records */
+    struct open_segment *segment; /* an open file description of its own */
+    struct journal_cursor end;    /* behind the appended records */
 };
 
 /* Take the lock alone: for "apply the tail, compute, append". The cursor is the

@@ -27,6 +27,8 @@ struct journal_writer;
  * logged, counted and survived: that segment is never freed. */
 int journal_writer_open(struct disk *disk, const struct journal_options *options,
                         journal_record_fn *each, void *arg, struct journal_writer **out);
+/* Octets of one batch, at most (a larger record makes its own); 1 MiB at first. */
+void journal_writer_set_batch_max(struct journal_writer *w, size_t octets);
 /* Nothing may be in flight. Gives up the lock. */
 void journal_writer_close(struct journal_writer *w);
 
@@ -57,6 +59,8 @@ int journal_batch_sync(struct journal_batch *b);
 void journal_writer_settle(struct journal_writer *w, struct journal_batch *b, int rc);
 /* (owner) Every batch up to this sequence number is durable. */
 int64_t journal_writer_confirmed(const struct journal_writer *w);
+/* (owner) The sequence number of the newest batch that holds something. */
+int64_t journal_writer_last(const struct journal_writer *w);
 /* (owner) 0, or what made the journal read-only. */
 int journal_writer_error(const struct journal_writer *w);
 
