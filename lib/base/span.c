@@ -169,9 +169,9 @@ int span_to_i64(struct span s, int64_t *value)
 
     if (rc < 0)
         return rc;
-    if (wide > (uint64_t)INT64_MAX)
+    if (wide > (uint64_t)INT64_MAX + (negative ? 1 : 0))
         return -ERANGE;
-    *value = negative ? -(int64_t)wide : (int64_t)wide;
+    *value = (int64_t)(negative ? 0 - wide : wide);
     return 0;
 }
 
