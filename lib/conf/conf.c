@@ -228,10 +228,16 @@ static int compute_default(struct conf *c, const struct param *p, struct str *wh
 
     if (p->compute == NULL || value_of(c, p)->computed != NULL)
         return 0;
-    error = p->compute(c, &text);
+    error = p->compute(c, &text, why);
     if (error == 0 && (value_of(c, p)->computed = arena_strdup(&c->arena, str_span(&text))) == NULL)
         error = -ENOMEM;
     str_fini(&text);
+    if (error < 0 && find_setting(c, span_cstr(p->name)) != NULL) {
+        /* Not needed; what is wrong is found again where it is set. */
+        value_of(c, p)->computed = "";
+        str_clear(why);
+        error = 0;
+    }
     return error < 0 ? explain(c, NULL, p->name, error, why) : 0;
 }
 

@@ -12,7 +12,6 @@
 
 #include "base/array.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "conf/conf.h"
 
@@ -28,10 +27,9 @@ static int value_of(const struct conf *c, const char *name, struct str *out, str
 
 /* --- names -------------------------------------------------------------------- */
 
-int host_name(struct conf *c, struct str *out)
+int host_name(struct conf *c, struct str *out, struct str *why)
 {
     char name[256];
-    struct str why = {0};
     int error = 0;
 
     if (gethostname(name, sizeof(name)) < 0)
@@ -42,34 +40,32 @@ int host_name(struct conf *c, struct str *out)
         str_append_char(out, '.');
         /* Not "$mydomain": its default comes from here. */
         if (conf_is_set(c, "mydomain"))
-            error = value_of(c, "mydomain", out, &why);
+            error = value_of(c, "mydomain", out, why);
         else
             str_append_cstr(out, "localdomain");
     }
-    str_fini(&why);
     return error < 0 ? error : str_error(out);
 }
 
-int host_domain(struct conf *c, struct str *out)
+int host_domain(struct conf *c, struct str *out, struct str *why)
 {
-    struct str name = {0}, why = {0};
-    int error = value_of(c, "myhostname", &name, &why);
+    struct str name = {0};
+    int error = value_of(c, "myhostname", &name, why);
     ptrdiff_t dot = span_find(str_span(&name), '.');
 
     if (error == 0)
         error = dot < 0 ? str_append_cstr(out, "localdomain")
                         : str_append(out, span_drop(str_span(&name), (size_t)dot + 1));
     str_fini(&name);
-    str_fini(&why);
     return error;
 }
 
-int host_process_id(struct conf *c, struct str *out)
+int host_process_id(struct conf *c, struct str *out, struct str *why)
 {
     return str_append_u64(out, (uint64_t)getpid());
 }
 
-int host_process_name(struct conf *c, struct str *out)
+int host_process_name(struct conf *c, struct str *out, struct str *why)
 {
     return str_append_cstr(out, program_invocation_short_name);
 }
@@ -275,15 +271,15 @@ static bool has_word(struct span list, struct span word)
     return false;
 }
 
-int host_networks(struct conf *c, struct str *out)
+int host_networks(struct conf *c, struct str *out, struct str *why)
 {
-    struct str style = {0}, why = {0};
+    struct str style = {0};
     struct host_address *list = NULL;
     size_t count = 0;
-    int error = value_of(c, "mynetworks_style", &style, &why);
+    int error = value_of(c, "mynetworks_style", &style, why);
 
     if (error == 0)
-        error = host_addresses(c, &list, &count, &why);
+        error = host_addresses(c, &list, &count, why);
     for (size_t i = 0; error == 0 && i < count; i++) {
         struct str network = {0};
 
@@ -295,14 +291,7 @@ int host_networks(struct conf *c, struct str *out)
         }
         str_fini(&network);
     }
-    /* Fewer trusted clients than meant, and the reason why. */
-    if (error < 0) {
-        log_warn("default of mynetworks: %s", why.len > 0 ? str_cstr(&why) : error_text(error));
-        str_clear(out);
-        error = 0;
-    }
     free(list);
     str_fini(&style);
-    str_fini(&why);
     return error;
 }

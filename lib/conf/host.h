@@ -22,11 +22,11 @@ int host_addresses(const struct conf *c, struct host_address **list, size_t *cou
                    struct str *why);
 
 /* Defaults: each appends the text of one; 0 or a negative code. */
-int host_name(struct conf *c, struct str *out);
-int host_domain(struct conf *c, struct str *out);
+int host_name(struct conf *c, struct str *out, struct str *why);
+int host_domain(struct conf *c, struct str *out, struct str *why);
 /* The networks this host is on, by mynetworks_style, as Postfix writes them. */
-int host_networks(struct conf *c, struct str *out);
-int host_process_id(struct conf *c, struct str *out);
-int host_process_name(struct conf *c, struct str *out);
+int host_networks(struct conf *c, struct str *out, struct str *why);
+int host_process_id(struct conf *c, struct str *out, struct str *why);
+int host_process_name(struct conf *c, struct str *out, struct str *why);
 
 #endif

@@ -54,7 +54,7 @@ struct param {
     const char *note;    /* why ignored, or how it departs from Postfix */
     /* A default that is found out at run time (host name, networks); NULL: none.
      * Then fallback is "". Defined in host.h. */
-    int (*compute)(struct conf *c, struct str *out);
+    int (*compute)(struct conf *c, struct str *out, struct str *why);
 };
 
 /* All rows, in no order. */

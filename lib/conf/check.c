@@ -1,0 +1,233 @@
+/* check.c: see check.h. */
+#include "conf/check.h"
+
+#include <errno.h>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "conf/conf.h"
+#include "conf/expand.h"
+#include "conf/main_cf.h"
+#include "conf/master_cf.h"
+#include "conf/param.h"
+
+struct checker {
+    const struct conf *c;
+    const struct master_cf *m;
+    struct conf_findings *findings;
+    struct span wanted; /* is this name referred to ... */
+    bool is_wanted;     /* ... yes */
+};
+
+static int add(struct checker *k, enum conf_finding_kind kind, unsigned line,
+               const struct master_entry *entry, const char *name, const char *what)
+{
+    struct conf_finding *f = array_push(&k->findings->list);
+
+    if (f == NULL)
+        return -ENOMEM;
+    f->kind = kind;
+    if (entry != NULL)
+        str_printf(&f->text, "%s/master.cf, line %u: service %s: -o %s: %s", conf_directory(k->c),
+                   entry->line, entry->name, name, what);
+    else
+        str_printf(&f->text, "%s/main.cf, line %u: %s: %s", conf_directory(k->c), line, name, what);
+    return str_error(&f->text);
+}
+
+/* --- who refers to a name -------------------------------------------------------- */
+
+static bool note_reference(void *arg, struct span name, struct span *value)
+{
+    struct checker *k = arg;
+
+    if (span_eq(name, k->wanted))
+        k->is_wanted = true;
+    *value = SPAN_NONE;
+    return false;
+}
+
+/* All names in text, also in branches that are not taken: a name may stand
+ * anywhere behind "$", "${" or "$(". */
+static bool refers(struct checker *k, struct span text)
+{
+    struct expand_source source = {note_reference, k, true};
+    struct str out = {0}, why = {0};
+    ptrdiff_t at;
+
+    k->is_wanted = false;
+    while (!k->is_wanted && (at = span_find(text, '$')) >= 0) {
+        text = span_drop(text, (size_t)at);
+        str_clear(&out);
+        str_clear(&why);
+        (void)expand_text(&out, text, &source, &why);
+        text = span_drop(text, 1);
+    }
+    str_fini(&out);
+    str_fini(&why);
+    return k->is_wanted;
+}
+
+static bool is_listed(struct span list, struct span name)
+{
+    struct span word;
+
+    while (span_token(&list, ", \t\r\n", &word))
+        if (span_eq(word, name))
+            return true;
+    return false;
+}
+
+static bool is_used_in_master(struct checker *k)
+{
+    for (size_t i = 0; k->m != NULL && i < master_cf_count(k->m); i++)
+        if (refers(k, span_cstr(master_cf_at(k->m, i)->command_line)))
+            return true;
+    return false;
+}
+
+/* mysql:NAME and the like, whose settings are NAME_host and so on. */
+static bool is_table_setting(struct checker *k, struct span name)
+{
+    static const char *const types[] = {"ldap:", "mysql:", "pgsql:", "sqlite:", "memcache:"};
+
+    for (size_t i = 0; i < conf_setting_count(k->c); i++) {
+        struct span rest = span_cstr(conf_setting_at(k->c, i)->value), word;
+
+        while (span_token(&rest, ", \t\r\n", &word)) {
+            if (span_starts(word, SPAN_LIT("proxy:")))
+                word = span_drop(word, 6);
+            for (size_t t = 0; t < COUNT_OF(types); t++) {
+                struct span table = span_drop(word, strlen(types[t]));
+
+                if (span_starts(word, span_cstr(types[t])) && table.n > 0 && name.n > table.n &&
+                    span_starts(name, table) && name.p[table.n] == '_')
+                    return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Is a name that has no row in use? */
+static bool is_used(struct checker *k, struct span name)
+{
+    k->wanted = name;
+    if (is_listed(span_cstr(conf_string(k->c, "smtpd_restriction_classes")), name))
+        return true;
+    for (size_t i = 0; i < conf_setting_count(k->c); i++)
+        if (refers(k, span_cstr(conf_setting_at(k->c, i)->value)))
+            return true;
+    for (size_t i = 0; i < param_count(); i++)
+        if (refers(k, span_cstr(param_at(i)->fallback)))
+            return true;
+    return is_used_in_master(k) || is_table_setting(k, name);
+}
+
+/* --- one setting --------------------------------------------------------------------- */
+
+static bool is_service(struct checker *k, struct span name)
+{
+    for (size_t i = 0; k->m != NULL && i < master_cf_count(k->m); i++)
+        if (span_eq(name, span_cstr(master_cf_at(k->m, i)->name)))
+            return true;
+    return k->m == NULL;
+}
+
+/* The text of a row's default, expanded. */
+static bool is_default(struct checker *k, const struct param *p, struct span value)
+{
+    struct str now = {0}, fallback = {0}, why = {0};
+    bool is_same = conf_expand(k->c, value, &now, &why) == 0 &&
+                   conf_expand(k->c, span_cstr(conf_default(k->c, p)), &fallback, &why) == 0;
+    int64_t a, b;
+
+    if (is_same) {
+        is_same = span_eq(span_trim(str_span(&now)), span_trim(str_span(&fallback)));
+        if (!is_same && (p->type == PARAM_TIME || p->type == PARAM_BOOL || p->type == PARAM_INT) &&
+            param_parse(p, str_span(&now), &a, &why) == 0 &&
+            param_parse(p, str_span(&fallback), &b, &why) == 0)
+            is_same = a == b;
+    }
+    if (p->type == PARAM_RAW)
+        is_same = span_eq(value, span_cstr(p->fallback));
+    str_fini(&now);
+    str_fini(&fallback);
+    str_fini(&why);
+    return is_same;
+}
+
+static int check_setting(struct checker *k, struct span name, const char *name_text,
+                         struct span value, unsigned line, const struct master_entry *entry)
+{
+    const struct param *p = param_find(name);
+    struct span prefix;
+
+    if (p == NULL) {
+        p = param_pattern_find(name, &prefix);
+        if (p != NULL && !is_service(k, prefix))
+            p = NULL;
+    }
+    if (p == NULL)
+        return is_used(k, name) ? 0
+                                : add(k, CONF_UNKNOWN, line, entry, name_text, "unused parameter");
+    if (p->status == PARAM_NOT_HONOURED && !is_default(k, p, value))
+        return add(k, CONF_NOT_HONOURED, line, entry, name_text,
+                   "not supported yet, and without effect");
+    if (p->status == PARAM_RESTRICTS && !is_default(k, p, value))
+        return add(k, CONF_RESTRICTS, line, entry, name_text,
+                   "not supported yet, and ignoring it would let through what it stops");
+    return 0;
+}
+
+static int check_overrides(struct checker *k, const struct master_entry *entry)
+{
+    for (size_t i = 0; i < entry->override_count; i++) {
+        struct str name_text = {0};
+        struct span name, value;
+        int error = 0;
+
+        if (main_cf_split(span_cstr(entry->overrides[i]), &name, &value) != NULL)
+            continue;
+        str_append(&name_text, name);
+        error = check_setting(k, name, str_cstr(&name_text), value, entry->line, entry);
+        str_fini(&name_text);
+        if (error < 0)
+            return error;
+    }
+    return 0;
+}
+
+int conf_check(const struct conf *c, const struct master_cf *m, struct conf_findings *findings)
+{
+    struct checker k = {.c = c, .m = m, .findings = findings};
+    int error = 0;
+
+    for (size_t i = 0; error == 0 && i < conf_setting_count(c); i++) {
+        const struct conf_setting *s = conf_setting_at(c, i);
+
+        if (s->line != 0)
+            error =
+                check_setting(&k, span_cstr(s->name), s->name, span_cstr(s->value), s->line, NULL);
+    }
+    for (size_t i = 0; error == 0 && m != NULL && i < master_cf_count(m); i++)
+        error = check_overrides(&k, master_cf_at(m, i));
+    return error;
+}
+
+void conf_findings_fini(struct conf_findings *findings)
+{
+    for (size_t i = 0; i < findings->list.len; i++)
+        str_fini(&findings->list.items[i].text);
+    array_free(&findings->list);
+}
+
+size_t conf_findings_count(const struct conf_findings *findings, enum conf_finding_kind kind)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < findings->list.len; i++)
+        n += findings->list.items[i].kind == kind;
+    return n;
+}
