@@ -35,8 +35,7 @@ struct journal {
     struct task_timer lazy;
     struct task_cond done[DONE_CONDS];
     struct task_cond room; /* something was settled, or a slot came or failed */
-    bool is_lazy_armed;
-    bool is_urgent; /* somebody waits for what is in the open batch */
+    bool is_urgent;        /* somebody waits for what is in the open batch */
     bool is_failure_told;
     int64_t mean_sync_us; /* running mean, times 8 */
 
@@ -165,7 +164,6 @@ static void pump(struct journal *j)
     }
     if (journal_writer_waiting(j->writer) == 0) {
         j->is_urgent = false;
-        j->is_lazy_armed = false;
         task_timer_clear(&j->lazy);
     }
 }
@@ -179,7 +177,6 @@ static void lazy_expired(struct task_timer *timer)
 {
     struct journal *j = CONTAINER_OF(timer, struct journal, lazy);
 
-    j->is_lazy_armed = false;
     j->is_urgent = true;
     pump(j);
 }
@@ -286,10 +283,8 @@ int journal_append(struct journal *j, struct journal_record *record)
     if (sequence < 0)
         return (int)sequence;
     j->stats.lazy++;
-    if (!j->is_urgent && !j->is_lazy_armed) {
-        j->is_lazy_armed = true;
+    if (!j->is_urgent && !j->lazy.is_armed)
         task_timer_set(&j->lazy, deadline_in(j->options.lazy_ms));
-    }
     return 0;
 }
 

@@ -1,0 +1,298 @@
+/* Queue mode on a real directory. */
+#include "support_journal.h"
+
+#include <string.h>
+
+enum { KIND = JOURNAL_KIND_USER };
+
+struct seen {
+    uint64_t count, last, moved;
+};
+
+static int see(void *arg, const struct journal_record *record)
+{
+    struct seen *seen = arg;
+
+    if (record->kind < JOURNAL_KIND_USER)
+        return 0;
+    seen->count++;
+    if (record->flags & JOURNAL_MOVED) {
+        seen->moved++;
+        return 0;
+    }
+    assert_int_equal(record->count, 1);
+    assert_true(record->number > seen->last);
+    seen->last = record->number;
+    assert_true(span_eq(record->head, SPAN_LIT("envelope")));
+    assert_true(span_eq(record->body, place_body(record->number, record->body.n)));
+    return 0;
+}
+
+static int setup(void **state)
+{
+    static struct place place;
+
+    place_make(&place);
+    *state = &place;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    place_remove(*state);
+    return 0;
+}
+
+static void write_waiting(struct journal_writer *w)
+{
+    struct journal_batch *b;
+
+    while ((b = journal_writer_take(w)) != NULL) {
+        int rc = journal_batch_write(b);
+        if (rc == 0)
+            rc = journal_batch_sync(b);
+        journal_writer_settle(w, b, rc);
+    }
+}
+
+static void make_slot(struct journal_writer *w)
+{
+    struct journal_slot_job job;
+
+    journal_slot_start(w, &job);
+    journal_slot_run(&job);
+    assert_int_equal(journal_slot_finish(&job), 0);
+}
+
+static uint64_t next_number(struct journal_writer *w)
+{
+    struct journal_writer_stats stats;
+
+    journal_writer_get_stats(w, &stats);
+    return stats.number + 1;
+}
+
+static struct journal_record add(struct journal_writer *w, size_t length)
+{
+    struct journal_record record = {.kind = KIND, .count = 1, .head = SPAN_LIT("envelope")};
+    uint64_t number = next_number(w);
+    int64_t sequence;
+
+    for (;;) {
+        struct span body = place_body(number, length);
+        record.body = span_take(body, length / 3);
+        record.body_more = span_drop(body, length / 3);
+        sequence = journal_writer_add(w, &record);
+        if (sequence != -EAGAIN)
+            break;
+        write_waiting(w);
+        if (journal_writer_needs_slot(w))
+            make_slot(w);
+    }
+    assert_true(sequence > 0);
+    assert_int_equal(record.number, number);
+    return record;
+}
+
+static void records_come_back_after_a_restart(void **state)
+{
+    struct place *p = *state;
+    struct journal_writer *w, *second;
+    struct journal_writer_stats stats;
+    struct seen seen = {0};
+    uint64_t first, last = 0;
+
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, see, &seen, &w), 0);
+    assert_int_equal(seen.count, 0);
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, see, &seen, &second), -EAGAIN);
+    first = next_number(w);
+    for (int i = 0; i < 100; i++) {
+        last = add(w, (size_t)(i * 37 % 5000)).number;
+        if (i % 7 == 0)
+            write_waiting(w);
+    }
+    write_waiting(w);
+    assert_int_equal(journal_writer_confirmed(w), journal_writer_last(w));
+    journal_writer_get_stats(w, &stats);
+    assert_true(stats.segments > 3);
+    journal_writer_close(w);
+
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, see, &seen, &w), 0);
+    assert_int_equal(seen.count, 100);
+    assert_int_equal(seen.last, last);
+    assert_int_equal(last - first, 99);
+    assert_true(next_number(w) > last + 1); /* the range of the last run is not used again */
+    journal_writer_get_stats(w, &stats);
+    assert_int_equal(stats.damaged, 0);
+    journal_writer_close(w);
+}
+
+static void a_record_is_read_again_by_its_position(void **state)
+{
+    struct place *p = *state;
+    struct journal_record record, again;
+    struct journal_read_job job;
+    struct journal_position at;
+    struct journal_writer *w;
+    struct str out = {0};
+
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, NULL, NULL, &w), 0);
+    add(w, 10);
+    record = add(w, 9000);
+    write_waiting(w);
+    assert_int_equal(journal_read_start(w, record.at.segment, &job), 0);
+    assert_int_equal(journal_read_one(&job, &record.at, &out, &again), 0);
+    assert_int_equal(again.number, record.number);
+    assert_true(span_eq(again.head, SPAN_LIT("envelope")));
+    assert_true(span_eq(again.body, place_body(record.number, 9000)));
+    at = record.at;
+    at.offset += 8;
+    assert_int_equal(journal_read_one(&job, &at, &out, &again), ERR_CORRUPT);
+    at = record.at;
+    at.length = UINT32_MAX;
+    assert_int_equal(journal_read_one(&job, &at, &out, &again), ERR_CORRUPT);
+    assert_int_equal(journal_read_start(w, 999, &job), ERR_NOT_FOUND);
+    str_fini(&out);
+    journal_writer_close(w);
+}
+
+static void a_freed_segment_is_used_again(void **state)
+{
+    struct place *p = *state;
+    struct journal_segment_info info;
+    struct journal_writer_stats stats;
+    struct journal_free_job job;
+    struct journal_writer *w;
+    struct seen seen = {0};
+    uint64_t slots = 0;
+
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, NULL, NULL, &w), 0);
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < 20; i++)
+            add(w, 5000);
+        write_waiting(w);
+        while (journal_writer_segment(w, 0, &info) && !info.is_active) {
+            assert_int_equal(journal_free_start(w, info.number, &job), 0);
+            assert_int_equal(journal_free_start(w, info.number, &job), -EBUSY);
+            journal_free_run(&job);
+            assert_int_equal(journal_free_finish(&job), 0);
+        }
+        assert_int_equal(journal_free_start(w, info.number, &job), -EBUSY);
+        journal_writer_get_stats(w, &stats);
+        if (stats.segments + stats.slots_free > slots)
+            slots = stats.segments + stats.slots_free;
+    }
+    assert_true(slots <= 4);
+    journal_writer_close(w);
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, see, &seen, &w), 0);
+    assert_true(seen.count > 0 && seen.count < 20);
+    journal_writer_close(w);
+}
+
+static void a_torn_tail_ends_quietly(void **state)
+{
+    struct place *p = *state;
+    struct journal_record record = {0};
+    struct journal_writer_stats stats;
+    struct journal_writer *w;
+    struct seen seen = {0};
+
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, NULL, NULL, &w), 0);
+    add(w, 100);
+    write_waiting(w);
+    record = add(w, 6000);
+    write_waiting(w);
+    journal_writer_close(w);
+    place_damage(p, "slot.0", record.at.offset + 5000, "damage");
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, see, &seen, &w), 0);
+    assert_int_equal(seen.count, 1);
+    journal_writer_get_stats(w, &stats);
+    assert_int_equal(stats.damaged, 0);
+    add(w, 100);
+    write_waiting(w);
+    journal_writer_close(w);
+    seen = (struct seen){0};
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, see, &seen, &w), 0);
+    assert_int_equal(seen.count, 2);
+    journal_writer_close(w);
+}
+
+static void damage_in_a_sealed_segment_is_kept_and_told(void **state)
+{
+    struct place *p = *state;
+    struct journal_record record = {0};
+    struct journal_writer_stats stats;
+    struct journal_free_job job;
+    struct journal_writer *w;
+    struct seen seen = {0};
+
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, NULL, NULL, &w), 0);
+    record = add(w, 6000);
+    for (int i = 0; i < 50; i++)
+        add(w, 5000);
+    write_waiting(w);
+    journal_writer_close(w);
+    place_damage(p, "slot.0", record.at.offset + 5000, "damage");
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, see, &seen, &w), 0);
+    journal_writer_get_stats(w, &stats);
+    assert_int_equal(stats.damaged, 1);
+    assert_int_equal(journal_free_start(w, record.at.segment, &job), -EBUSY);
+    journal_writer_close(w);
+}
+
+static void a_newer_format_is_refused(void **state)
+{
+    struct place *p = *state;
+    struct journal_writer *w;
+
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, NULL, NULL, &w), 0);
+    journal_writer_close(w);
+    place_damage(p, "slot.0", 7, "\x02");
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, NULL, NULL, &w), ERR_VERSION);
+}
+
+static void a_record_larger_than_a_segment_is_refused(void **state)
+{
+    struct place *p = *state;
+    struct journal_record record = {.kind = KIND, .count = 1};
+    struct journal_writer *w;
+
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, NULL, NULL, &w), 0);
+    record.body = place_body(1, 60 * 1024);
+    assert_int_equal(journal_writer_add(w, &record), ERR_TOO_LONG);
+    journal_writer_close(w);
+}
+
+static void numbers_pass_the_limit_only_when_it_is_durable(void **state)
+{
+    struct place *p = *state;
+    struct journal_writer_stats stats;
+    struct journal_writer *w;
+
+    p->queue.reserve = 8;
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, NULL, NULL, &w), 0);
+    for (int i = 0; i < 100; i++) {
+        uint64_t number = add(w, 10).number;
+        journal_writer_get_stats(w, &stats);
+        assert_true(number < stats.limit);
+    }
+    journal_writer_close(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(records_come_back_after_a_restart, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_record_is_read_again_by_its_position, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_freed_segment_is_used_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_torn_tail_ends_quietly, setup, teardown),
+        cmocka_unit_test_setup_teardown(damage_in_a_sealed_segment_is_kept_and_told, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_newer_format_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_record_larger_than_a_segment_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(numbers_pass_the_limit_only_when_it_is_durable, setup,
+                                        teardown),
+    };
+
+    return cmocka_run_group_tests_name("journal/writer", tests, NULL, NULL);
+}
