@@ -128,11 +128,9 @@ static uint32_t wanted_by_load(const struct limits_load *load, uint32_t max_idle
 
 uint32_t limits_wanted_processes(const struct limits_load *load, uint32_t max_idle)
 {
-    if (load->kind == SERVICE_SINGLE) {
-        if (load->processes > 0 && load->clients == 0 && load->idle_seconds >= max_idle)
-            return 0;
+    /* It holds state that its clients count on, and costs next to nothing. */
+    if (load->kind == SERVICE_SINGLE)
         return load->processes > 0 || load->has_waiting ? 1 : 0;
-    }
     if (load->is_contained && load->kind == SERVICE_CLIENTS)
         return wanted_by_clients(load, 1, max_idle);
     if (load->process_count > 0)

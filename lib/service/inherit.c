@@ -41,7 +41,7 @@ int inherit_parse(struct inherit *out, int argc, char **argv, struct str *why)
 {
     int i = 1;
 
-    *out = (struct inherit){.entry = NULL, .type = "inet"};
+    *out = (struct inherit){.limit = UINT32_MAX, .type = "inet"};
     /* By hand: getopt permutes, and a service's arguments are not options. */
     for (; i < argc && argv[i][0] == '-' && argv[i][1] != '\0'; i++) {
         const char *option = argv[i], *value = option + 2;

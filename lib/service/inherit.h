@@ -5,10 +5,11 @@
  *     PROGRAM -n ENTRY -t TYPE [-s SOCKET]... -c CONFIG_DIRECTORY [-l LIMIT] [-v]
  *             [-o NAME=VALUE]... [ARGUMENT...]
  *
- * Descriptor 3 is the control socket, 4 the statistics page, 5 and up the
- * listeners, one for each -s, which names it (the entry, or a further socket of the
- * program such as qmgr's "showq"). Stand-alone, for debugging: -L ADDRESS:PORT or -L unix:PATH
- * instead of -s; then there is no control socket and no page.
+ * Descriptor 3 is the control socket, 4 the statistics page, 5 main.cf as master
+ * read it (so that a process belongs to its generation, whatever was edited
+ * meanwhile), 6 and up the listeners, one for each -s, which names it (the entry, or a further
+ * socket of the program such as qmgr's "showq"). Stand-alone, for debugging: -L ADDRESS:PORT or -L
+ * unix:PATH instead of -s; then there is no control socket and no page.
  */
 #ifndef SERVICE_INHERIT_H
 #define SERVICE_INHERIT_H
@@ -22,7 +23,8 @@
 enum {
     INHERIT_CONTROL_FD = 3,
     INHERIT_STATS_FD = 4,
-    INHERIT_LISTENER_FD = 5,
+    INHERIT_CONFIG_FD = 5,
+    INHERIT_LISTENER_FD = 6,
     INHERIT_LISTENERS_MAX = 64,
     INHERIT_OVERRIDES_MAX = 256,
 };
@@ -34,7 +36,7 @@ struct inherit {
     const char *listen;                           /* -L, or NULL */
     const char *listeners[INHERIT_LISTENERS_MAX]; /* -s */
     size_t listener_count;
-    uint32_t limit;                               /* -l: clients at first; 0 none given */
+    uint32_t limit;                               /* -l: clients at first; UINT32_MAX: not given */
     uint32_t verbosity;                           /* -v, counted */
     const char *overrides[INHERIT_OVERRIDES_MAX]; /* -o */
     size_t override_count;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -23,6 +24,7 @@
 
 enum {
     PATHS_MAX = 16,
+    MAIN_CF_MAX = 16 * 1024 * 1024,
     SINGLE_DRAIN_MS = 5000, /* for a SERVICE_SINGLE process to let its clients go */
     CANCEL_WAIT_MS = 10000, /* for cancelled sessions to say goodbye */
 };
@@ -68,7 +70,7 @@ static void inherit_descriptors(void)
 
     process.page = &private_page;
     process.is_unix = strcmp(inherit->type, "inet") != 0;
-    process.limit = inherit->limit > 0 ? inherit->limit : UINT32_MAX;
+    process.limit = inherit->limit;
     if (inherit->listen != NULL)
         return;
     process.control_fd = INHERIT_CONTROL_FD;
@@ -89,6 +91,35 @@ static void inherit_descriptors(void)
     }
 }
 
+/* As master gave it, or from the directory when run by hand. */
+static int load_main_cf(struct str *why)
+{
+    const char *directory = process.inherit.config_directory;
+    struct str text = {0}, path = {0};
+    struct stat st;
+    int fd = INHERIT_CONFIG_FD, code;
+
+    if (process.inherit.listen != NULL)
+        return conf_load(&process.main_conf, directory, why);
+    str_printf(&path, "%s/main.cf", directory);
+    /* Not read(2): the file offset is shared with every other process. */
+    if (fstat(fd, &st) < 0)
+        code = -errno;
+    else if (st.st_size > MAIN_CF_MAX)
+        code = ERR_TOO_LONG;
+    else if ((code = str_reserve(&text, (size_t)st.st_size)) == 0 && st.st_size > 0 &&
+             (code = fd_pread_full(fd, text.data, (size_t)st.st_size, 0)) == 0)
+        text.len = (size_t)st.st_size;
+    if (code < 0)
+        str_printf(why, "%s as master read it: %s", str_cstr(&path), error_text(code));
+    else
+        code = conf_load_text(&process.main_conf, directory, str_cstr(&path), str_span(&text), why);
+    fd_close(&fd);
+    str_fini(&text);
+    str_fini(&path);
+    return code;
+}
+
 static void read_configuration(const char *program)
 {
     struct inherit *inherit = &process.inherit;
@@ -104,7 +135,7 @@ static void read_configuration(const char *program)
         overrides[count++] = str_cstr(&service_name);
     if (param_find(SPAN_LIT("process_name")) != NULL)
         overrides[count++] = str_cstr(&process_name);
-    if (conf_load(&process.main_conf, inherit->config_directory, &why) < 0 ||
+    if (load_main_cf(&why) < 0 ||
         conf_overlay(&process.conf, process.main_conf, overrides, count, &why) < 0)
         fail_start(str_cstr(&why));
     str_fini(&why);

@@ -1,0 +1,337 @@
+/* generation.c: one reading of main.cf and master.cf. Everything is checked and
+ * bound before anything of the generation before is touched. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "master/master.h"
+#include "service/log_channel.h"
+
+enum { MAIN_CF_MAX = 16 * 1024 * 1024 };
+
+/* postlogd is always there: services behind their walls have no other log. */
+static const struct master_entry log_entry = {
+    .name = LOG_CHANNEL_SOCKET,
+    .type = SERVICE_TYPE_UNIX_DGRAM,
+    .limit = 1,
+    .command = "postlogd",
+};
+
+static void free_entry(struct service_entry *entry)
+{
+    list_remove(&entry->link);
+    array_free(&entry->listeners);
+    free(entry);
+}
+
+static struct service_entry *find_entry(struct list *entries, const struct service_entry *like)
+{
+    LIST_FOR(item, entries)
+    {
+        struct service_entry *entry = LIST_ITEM(item, struct service_entry, link);
+
+        if (strcmp(entry->config->name, like->config->name) == 0 &&
+            strcmp(entry->type, like->type) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+/* main.cf as a sealed memory file, for the processes of this generation. */
+static int snapshot(const char *path, struct span text, struct str *why)
+{
+    int fd = memfd_create("main.cf", MFD_CLOEXEC | MFD_ALLOW_SEALING), code = -errno;
+
+    if (fd >= 0)
+        code = fd_pwrite_all(fd, text.p, text.n, 0);
+    if (code == 0 &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        code = -errno;
+    if (code == 0)
+        return fd;
+    fd_close(&fd);
+    str_printf(why, "%s: cannot keep a copy: %s", path, error_text(code));
+    return code;
+}
+
+struct reading {
+    struct conf *conf;
+    struct master_cf *master_cf;
+    int config_fd;
+};
+
+static void free_reading(struct reading *r)
+{
+    master_cf_free(r->master_cf);
+    conf_free(r->conf);
+    fd_close(&r->config_fd);
+}
+
+static int read_files(struct reading *r, struct str *why)
+{
+    struct str path = {0}, text = {0};
+    int code;
+
+    *r = (struct reading){.config_fd = -1};
+    str_printf(&path, "%s/main.cf", master.config_directory);
+    code = file_read(str_cstr(&path), &text, MAIN_CF_MAX);
+    if (code < 0)
+        str_printf(why, "%s: %s", str_cstr(&path), error_text(code));
+    else
+        code = conf_load_text(&r->conf, master.config_directory, str_cstr(&path), str_span(&text),
+                              why);
+    if (code == 0)
+        code = master_cf_load(&r->master_cf, r->conf, why);
+    if (code == 0) {
+        code = r->config_fd = snapshot(str_cstr(&path), str_span(&text), why);
+        code = code < 0 ? code : 0;
+    }
+    str_fini(&path);
+    str_fini(&text);
+    return code;
+}
+
+/* --- entries ------------------------------------------------------------------------------- */
+
+static int check_program(const struct service_entry *entry, const struct conf *conf,
+                         struct str *why)
+{
+    struct str path = {0};
+    int code = 0;
+
+    str_printf(&path, "%s/%s", conf_string(conf, "daemon_directory"), entry->program);
+    if (strchr(entry->program, '/') != NULL) {
+        str_printf(why, "service %s (master.cf line %u): a command has no slash",
+                   entry->config->name, entry->config->line);
+        code = ERR_SYNTAX;
+    } else if (access(str_cstr(&path), X_OK) < 0) {
+        code = -errno;
+        str_printf(why, "service %s (master.cf line %u): %s: %s", entry->config->name,
+                   entry->config->line, str_cstr(&path), error_text(code));
+    }
+    str_fini(&path);
+    return code;
+}
+
+/* -o is checked now: a process that finds a fault at its start is too late. */
+static int check_overrides(struct service_entry *entry, const struct conf *conf, struct str *why)
+{
+    struct conf *layer = NULL;
+    struct str reason = {0};
+    int code = conf_overlay(&layer, conf, entry->options->overrides, entry->options->override_count,
+                            &reason);
+
+    if (code < 0)
+        str_printf(why, "service %s (master.cf line %u): %s", entry->config->name,
+                   entry->options->line, str_cstr(&reason));
+    conf_free(layer);
+    str_fini(&reason);
+    return code;
+}
+
+static void set_limits(struct service_entry *entry, const struct conf *conf)
+{
+    const char *name = entry->config->name;
+    int64_t fallback =
+        conf_is_set(conf, "default_process_limit") ? conf_int(conf, "default_process_limit") : 0;
+
+    entry->total = limits_service(entry->config->limit, fallback, &master.machine);
+    entry->client_limit = (uint32_t)conf_transport_int(conf, name, "client_limit");
+    entry->process_count = (uint32_t)conf_transport_int(conf, name, "process_count");
+}
+
+static int add_entry(const struct master_entry *config, const struct master_entry *options,
+                     const char *program, const struct conf *conf, struct str *why)
+{
+    struct service_entry *entry = NEW(struct service_entry);
+    int code;
+
+    if (entry == NULL)
+        return -ENOMEM;
+    entry->config = config;
+    entry->options = options;
+    entry->program = program;
+    entry->type = config->type == SERVICE_TYPE_INET ? "inet" : "unix";
+    list_init(&entry->children);
+    list_append(&master.entries, &entry->link);
+    set_limits(entry, conf);
+    code = check_program(entry, conf, why);
+    if (code == 0)
+        code = check_overrides(entry, conf, why);
+    if (code == 0)
+        code = listeners_open(entry, conf, why);
+    return code;
+}
+
+/* What becomes of one line. Postscreen's port is smtpd's here, with the options
+ * of the smtpd line behind it. */
+static int take_line(const struct master_cf *m, const struct master_entry *config,
+                     const struct conf *conf, struct str *why)
+{
+    const struct master_entry *options = config;
+
+    if (config->taken_over_by == NULL) {
+        if (config->type == SERVICE_TYPE_PASS)
+            return 0;
+        return add_entry(config, config, config->command, conf, why);
+    }
+    if (config->type == SERVICE_TYPE_INET && strcmp(config->taken_over_by, "smtpd") == 0) {
+        options = master_cf_find(m, "smtpd", SERVICE_TYPE_PASS);
+        return add_entry(config, options != NULL ? options : config, "smtpd", conf, why);
+    }
+    if (master.generation == 0)
+        log_info("master.cf line %u: the work of %s (%s) is done by %s", config->line, config->name,
+                 config->command, config->taken_over_by);
+    return 0;
+}
+
+static int make_entries(const struct reading *r, struct str *why)
+{
+    bool has_log = false;
+    int code = 0;
+
+    for (size_t i = 0; i < master_cf_count(r->master_cf) && code == 0; i++) {
+        const struct master_entry *config = master_cf_at(r->master_cf, i);
+
+        has_log = has_log || strcmp(config->command, "postlogd") == 0;
+        code = take_line(r->master_cf, config, r->conf, why);
+    }
+    if (code == 0 && !has_log)
+        code = add_entry(&log_entry, &log_entry, log_entry.command, r->conf, why);
+    return code;
+}
+
+/* --- changing over ---------------------------------------------------------------------------- */
+
+static void move_list(struct list *from, struct list *to)
+{
+    struct list *item;
+
+    list_init(to);
+    while ((item = list_pop(from)) != NULL)
+        list_append(to, item);
+}
+
+static void mark_listeners(bool is_wanted)
+{
+    LIST_FOR(item, &master.listeners)
+    LIST_ITEM(item, struct listener, link)->is_wanted = is_wanted;
+}
+
+static void roll_back(struct list *old)
+{
+    struct list *item;
+
+    while ((item = master.entries.next) != &master.entries)
+        free_entry(LIST_ITEM(item, struct service_entry, link));
+    move_list(old, &master.entries);
+    mark_listeners(false);
+    LIST_FOR(at, &master.entries)
+    {
+        struct service_entry *entry = LIST_ITEM(at, struct service_entry, link);
+
+        for (size_t i = 0; i < entry->listeners.len; i++)
+            entry->listeners.items[i]->is_wanted = true;
+    }
+    listeners_sweep();
+}
+
+/* The new entry goes on where the old one was: its processes drain, its lessons
+ * from crashes stay, and what ran runs. */
+static void retire_entry(struct service_entry *old)
+{
+    struct service_entry *next = find_entry(&master.entries, old);
+
+    if (next != NULL) {
+        next->containment = old->containment;
+        /* An admin who reloads has repaired something: try at once. */
+        contain_started(&next->containment);
+        next->kind = old->kind;
+        next->is_contained = old->is_contained;
+        next->has_waiting = !list_is_empty(&old->children);
+    }
+    LIST_FOR_SAFE(item, &old->children)
+    child_retire(LIST_ITEM(item, struct child, link));
+    free_entry(old);
+}
+
+static void set_log(const struct conf *conf)
+{
+    struct str tag = {0};
+
+    str_printf(&tag, "%s/master", conf_string(conf, "syslog_name"));
+    log_set_tag(str_cstr(&tag));
+    str_fini(&tag);
+}
+
+static void change_over(struct reading *r, struct list *old)
+{
+    struct list *item;
+    struct reading before = {master.conf, master.master_cf, master.config_fd};
+
+    master.conf = r->conf;
+    master.master_cf = r->master_cf;
+    master.config_fd = r->config_fd;
+    master.max_idle_s = (uint32_t)conf_seconds(r->conf, "max_idle");
+    master.throttle_ms = conf_ms(r->conf, "service_throttle_time");
+    master.drain_ms = conf_ms(r->conf, "drain_time_limit");
+    set_log(r->conf);
+    mark_listeners(false);
+    LIST_FOR(at, &master.entries)
+    {
+        struct service_entry *entry = LIST_ITEM(at, struct service_entry, link);
+
+        for (size_t i = 0; i < entry->listeners.len; i++) {
+            entry->listeners.items[i]->is_wanted = true;
+            entry->listeners.items[i]->user = entry;
+        }
+    }
+    while ((item = old->next) != old)
+        retire_entry(LIST_ITEM(item, struct service_entry, link));
+    listeners_sweep();
+    if (before.conf != NULL)
+        free_reading(&before);
+    master.generation++;
+}
+
+int generation_load(struct str *why)
+{
+    struct reading reading;
+    struct list old;
+    int code = read_files(&reading, why);
+
+    if (code < 0) {
+        free_reading(&reading);
+        return code;
+    }
+    move_list(&master.entries, &old);
+    mark_listeners(false);
+    code = rundir_make(reading.conf, why);
+    if (code == 0)
+        code = make_entries(&reading, why);
+    if (code < 0) {
+        roll_back(&old);
+        free_reading(&reading);
+        return code;
+    }
+    change_over(&reading, &old);
+    return 0;
+}
+
+void generation_free(void)
+{
+    struct reading reading = {master.conf, master.master_cf, master.config_fd};
+    struct list *item;
+
+    while ((item = master.entries.next) != &master.entries)
+        free_entry(LIST_ITEM(item, struct service_entry, link));
+    mark_listeners(false);
+    listeners_sweep();
+    free_reading(&reading);
+}
