@@ -62,7 +62,7 @@ struct imap_ranges {
     ARRAY(struct span) items; /* free with array_free */
     struct mime_size size;    /* of all of them */
 };
-/* ERR_NOT_FOUND when the message has no such part (BODY[] answers NIL then). */
+/* ERR_NOT_FOUND when the message has no such part; the answer is "" then, as Dovecot's. */
 int imap_section_find(struct span message, const struct mime_part *root,
                       const struct imap_section *section, struct imap_ranges *out);
 /* Append count octets from offset of the pieces as they are sent (virtual: bare LF
@@ -73,7 +73,7 @@ int imap_ranges_append(struct str *out, const struct imap_ranges *ranges, uint64
 /* --- strings on the wire -------------------------------------------------------------------- */
 
 /* Append NIL (p NULL), a quoted string, or a literal {n}CRLF... where quoting cannot
- * carry it: CR, LF, NUL, 8-bit, more than 1000 octets. NUL becomes 0x80 in literals. */
+ * carry it: CR, LF, NUL, 8-bit, or more than four escapes. NUL becomes 0x80. */
 int imap_append_nstring(struct str *out, struct span text);
 /* The same, "" for p NULL. */
 int imap_append_string(struct str *out, struct span text);

@@ -8,7 +8,7 @@
 
 #define DEFAULT_CHARSET "\"charset\" \"us-ascii\""
 /* What a multipart without parts is shown to hold: the grammar asks for one. */
-#define EMPTY_PART "(\"text\" \"plain\" (" DEFAULT_CHARSET ") NIL NIL \"7bit\" 0 0)"
+#define EMPTY_PART "(\"text\" \"plain\" (" DEFAULT_CHARSET ") NIL NIL \"7bit\" 0 0 NIL NIL NIL NIL)"
 
 struct writer {
     struct arena *arena;

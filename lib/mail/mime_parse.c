@@ -115,15 +115,10 @@ static struct boundary *find_boundary(struct parser *p, size_t offset)
         return NULL;
     rest = line = span_drop(rest, 2);
     lf = memchr(rest.p, '\n', rest.n);
-    if (lf != NULL) {
+    if (lf != NULL)
         line.n = (size_t)(lf - rest.p);
-        if (line.n > 0 && line.p[line.n - 1] == '\r')
-            line.n--;
-        if (line.n > 2 && line.p[line.n - 1] == '-' && line.p[line.n - 2] == '-')
-            line.n -= 2;
-    } else if (line.n > BOUNDARY_LINE_MAX) {
+    else if (line.n > BOUNDARY_LINE_MAX)
         line.n = BOUNDARY_LINE_MAX;
-    }
     for (struct boundary *b = p->boundaries; b != NULL; b = b->outer)
         if ((best == NULL || best->text.n < b->text.n) && span_starts(line, b->text))
             best = b;
@@ -257,34 +252,52 @@ static size_t header_end_at_boundary(const struct parser *p)
     return at;
 }
 
-static int read_header(struct parser *p)
+/* Read the fields up to the empty line (true), the end of the message, or a boundary of an
+ * outer part; p->at stands behind them. */
+static int read_fields(struct parser *p, bool *has_blank)
 {
     struct header_walk walk = header_begin(span_drop(p->message, p->at));
     struct header_field field;
-    size_t end;
-    int error;
 
-    for (;;) {
-        if (p->boundaries != NULL && find_boundary(p, p->at) != NULL) {
-            end = header_end_at_boundary(p);
-            break;
-        }
+    while (p->boundaries == NULL || find_boundary(p, p->at) == NULL) {
+        int error;
+
         if (!header_next(&walk, &field)) {
-            end = p->at = p->message.n - walk.rest.n;
-            break;
+            p->at = p->message.n - walk.rest.n;
+            *has_blank = walk.has_blank;
+            return 0;
         }
         p->at += field.raw.n;
         error = read_field(p, &field);
         if (error < 0)
             return error;
     }
-    if (walk.has_blank) {
+    p->text_end = header_end_at_boundary(p);
+    return 0;
+}
+
+static int read_header(struct parser *p)
+{
+    bool has_blank = false;
+    int error;
+
+    p->text_end = SIZE_MAX;
+    error = read_fields(p, &has_blank);
+    if (error == 0 && has_blank) {
         error = open_boundary(p);
-        if (error < 0)
-            return error;
+        /* With a boundary right behind it, the empty line belongs to the boundary. */
+        if (p->boundaries != NULL) {
+            struct boundary *b = find_boundary(p, p->at);
+
+            if (b != NULL && b->part != p->part)
+                p->text_end = header_end_at_boundary(p);
+        }
     }
-    p->text_end = end;
-    end_header(p, end);
+    if (error < 0)
+        return error;
+    if (p->text_end == SIZE_MAX)
+        p->text_end = p->at;
+    end_header(p, p->text_end);
     classify(p);
     return 0;
 }
