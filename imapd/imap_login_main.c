@@ -1,0 +1,22 @@
+/* imap-login(8): IMAP before authentication. */
+#include "imapd/imap_login.h"
+#include "service/service.h"
+
+static int start(const struct conf *conf)
+{
+    return login_start(conf, &imap_login_protocol);
+}
+
+static const struct service imap_login_service = {
+    .name = "imap-login",
+    .kind = SERVICE_CLIENTS,
+    .user_parameter = "waypost_login_user",
+    .is_chrooted = true,
+    .on_start = start,
+    .on_client = login_serve_client,
+};
+
+int main(int argc, char **argv)
+{
+    return service_main(argc, argv, &imap_login_service);
+}

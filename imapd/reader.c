@@ -1,0 +1,125 @@
+#include "imapd/reader.h"
+
+#include "base/error.h"
+
+void reader_init(struct reader *r, struct stream *stream, struct budget *budget, size_t line_limit,
+                 size_t literal_limit)
+{
+    *r =
+        (struct reader){.stream = stream, .line_limit = line_limit, .literal_limit = literal_limit};
+    str_init(&r->text, budget);
+}
+
+void reader_fini(struct reader *r)
+{
+    str_fini_secret(&r->text);
+}
+
+void reader_clear(struct reader *r)
+{
+    /* A large command's memory goes back; names and passwords do not stay around. */
+    if (r->text.cap > 4096)
+        str_fini_secret(&r->text);
+    str_clear(&r->text);
+    r->lines = r->literals = 0;
+    r->has_literal = false;
+}
+
+/* "...{123}", "...{123+}", "...~{123}" at the end of a line. */
+static bool find_literal(struct reader *r, struct span line)
+{
+    struct span digits;
+    ptrdiff_t open;
+
+    r->has_literal = false;
+    if (line.n < 3 || line.p[line.n - 1] != '}' || (open = span_rfind(line, '{')) < 0)
+        return false;
+    digits = span_drop(span_take(line, line.n - 1), (size_t)open + 1);
+    r->is_synchronising = digits.n == 0 || digits.p[digits.n - 1] != '+';
+    if (!r->is_synchronising)
+        digits.n--;
+    if (span_to_u64(digits, &r->literal_size) < 0)
+        return false;
+    r->is_binary = open > 0 && line.p[open - 1] == '~';
+    r->has_literal = true;
+    return true;
+}
+
+int reader_line(struct reader *r, deadline_t deadline)
+{
+    struct span line;
+    int rc;
+
+    if (r->lines >= r->line_limit) {
+        rc = stream_skip_line(r->stream, deadline);
+        return rc < 0 ? rc : ERR_TOO_LONG;
+    }
+    rc = stream_read_line(r->stream, r->line_limit - r->lines, &line, deadline);
+    if (rc == ERR_TOO_LONG) {
+        rc = stream_skip_line(r->stream, deadline);
+        return rc < 0 ? rc : ERR_TOO_LONG;
+    }
+    if (rc < 0)
+        return rc;
+    r->lines += line.n;
+    if (line.n > 0 && line.p[line.n - 1] == '\n')
+        line.n--;
+    if (line.n > 0 && line.p[line.n - 1] == '\r')
+        line.n--;
+    find_literal(r, line);
+    str_append(&r->text, line);
+    if (r->has_literal)
+        str_append_cstr(&r->text, "\r\n");
+    return str_error(&r->text);
+}
+
+int reader_take_literal(struct reader *r, deadline_t deadline)
+{
+    uint64_t left = r->literal_size;
+    struct span octets;
+    int rc = 0;
+
+    if (left > r->literal_limit - r->literals)
+        return ERR_LIMIT;
+    r->literals += (size_t)left;
+    if (r->is_synchronising)
+        rc = stream_printf(r->stream, deadline, "+ OK\r\n");
+    while (rc == 0 && left > 0) {
+        rc = stream_peek(r->stream, 1, &octets, deadline);
+        if (rc < 0)
+            break;
+        octets = span_take(octets, left);
+        rc = str_append(&r->text, octets);
+        left -= octets.n;
+        stream_consume(r->stream, octets.n);
+    }
+    return rc;
+}
+
+int reader_skip_literal(struct reader *r, deadline_t deadline)
+{
+    uint64_t left = r->is_synchronising ? 0 : r->literal_size;
+    struct span octets;
+
+    while (left > 0) {
+        int rc = stream_peek(r->stream, 1, &octets, deadline);
+        if (rc < 0)
+            return rc;
+        octets = span_take(octets, left);
+        left -= octets.n;
+        stream_consume(r->stream, octets.n);
+    }
+    return 0;
+}
+
+int reader_command(struct reader *r, deadline_t deadline)
+{
+    int rc;
+
+    do {
+        rc = reader_line(r, deadline);
+        if (rc == 0 && r->has_literal)
+            rc = reader_take_literal(r, deadline);
+    } while (rc == 0 && r->has_literal);
+    return rc;
+}
