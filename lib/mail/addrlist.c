@@ -68,7 +68,7 @@ static int read_local_part(struct list_parser *l)
     int left;
 
     str_clear(&l->text);
-    left = *l->r.p == '"' ? token_quoted(&l->r, &l->text) : token_dot_atom(&l->r, &l->text);
+    left = *l->r.p == '"' ? token_quoted(&l->r, &l->text) : token_loose_dot_atom(&l->r, &l->text);
     if (left >= 0)
         l->item.mailbox = take_text(l, &l->text);
     return left;

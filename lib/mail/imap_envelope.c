@@ -34,7 +34,7 @@ struct envelope {
     struct str *out;
     struct str scratch;
     struct span values[FIELDS]; /* p NULL: no such field. Of several the last one counts. */
-    struct addrlist_item *lists[FIELDS];
+    struct addrlist_item *lists[FIELDS]; /* of several fields all addresses count */
 };
 
 static int field_index(struct span name)
@@ -98,6 +98,15 @@ static void append_field(struct envelope *e, int i)
     }
 }
 
+static int add_addresses(struct envelope *e, int i, struct span value)
+{
+    struct addrlist_item **tail = &e->lists[i];
+
+    while (*tail != NULL)
+        tail = &(*tail)->next;
+    return addrlist_parse(e->arena, value, ADDRESSES_MAX, tail);
+}
+
 int imap_append_envelope(struct arena *arena, struct str *out, struct span message)
 {
     struct envelope e = {.arena = arena, .out = out};
@@ -105,15 +114,16 @@ int imap_append_envelope(struct arena *arena, struct str *out, struct span messa
     struct header_field field;
     int error = 0;
 
-    while (header_next(&walk, &field)) {
+    while (error == 0 && header_next(&walk, &field)) {
         int i = field_index(field.name);
 
-        if (i >= 0)
+        if (i < 0)
+            continue;
+        if (fields[i].kind == ADDRESSES)
+            error = add_addresses(&e, i, field.value);
+        else
             e.values[i] = field.value;
     }
-    for (int i = 0; i < FIELDS && error == 0; i++)
-        if (fields[i].kind == ADDRESSES && e.values[i].p != NULL)
-            error = addrlist_parse(arena, e.values[i], ADDRESSES_MAX, &e.lists[i]);
     str_init(&e.scratch, out->budget);
     for (int i = 0; i < FIELDS && error == 0; i++) {
         str_append_char(out, i == 0 ? '(' : ' ');

@@ -6,7 +6,7 @@
 #include "base/span.h"
 #include "base/str.h"
 
-/* A field's value as nstring, CR and LF of its folds left out; scratch is overwritten. */
+/* A field's value as nstring, CR and LF left out, NUL as U+FFFD; scratch is overwritten. */
 int imap_append_unfolded(struct str *out, struct span text, struct str *scratch);
 /* Text for people (subject, display name): blanks squeezed, a literal where it is not
  * plain. */

@@ -72,16 +72,27 @@ int imap_append_astring(struct str *out, struct span text)
     return is_atom ? str_append(out, text) : imap_append_string(out, text);
 }
 
+static bool needs_cleaning(struct span text)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if (text.p[i] == '\r' || text.p[i] == '\n' || text.p[i] == '\0')
+            return true;
+    return false;
+}
+
 int imap_append_unfolded(struct str *out, struct span text, struct str *scratch)
 {
     if (text.p == NULL)
         return str_append(out, SPAN_LIT("NIL"));
-    if (text.n == 0 || memchr(text.p, '\n', text.n) == NULL)
+    if (!needs_cleaning(text))
         return imap_append_string(out, text);
     str_clear(scratch);
-    for (size_t i = 0; i < text.n; i++)
-        if (text.p[i] != '\r' && text.p[i] != '\n')
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] == '\0')
+            str_append(scratch, SPAN_LIT("\xef\xbf\xbd"));
+        else if (text.p[i] != '\r' && text.p[i] != '\n')
             str_append_char(scratch, text.p[i]);
+    }
     if (str_error(scratch) != 0)
         return str_error(scratch);
     return imap_append_string(out, str_span(scratch));

@@ -126,21 +126,17 @@ static bool shows_as_text(const struct mime_part *part)
 
 static void append_type(struct writer *w, const struct mime_part *part)
 {
-    bool is_text = shows_as_text(part);
-
     if ((part->flags & MIME_MESSAGE) != 0) {
         str_append(w->out, SPAN_LIT("\"message\" \"rfc822\""));
         return;
     }
-    if (part->type.type.p == NULL)
-        str_append(w->out, SPAN_LIT("\"text\""));
-    else
-        imap_append_string(w->out, part->type.type);
+    if (part->type.type.p == NULL) {
+        str_append(w->out, SPAN_LIT("\"text\" \"plain\""));
+        return;
+    }
+    imap_append_string(w->out, part->type.type);
     str_append_char(w->out, ' ');
-    if (part->type.subtype.p != NULL)
-        imap_append_string(w->out, part->type.subtype);
-    else
-        str_append(w->out, is_text ? SPAN_LIT("\"plain\"") : SPAN_LIT("\"unknown\""));
+    imap_append_string(w->out, part->type.subtype);
 }
 
 /* What stands in front of a part's children. */
@@ -178,8 +174,7 @@ static void close_part(struct writer *w, const struct mime_part *part)
 {
     if ((part->flags & MIME_MULTIPART) != 0) {
         str_append_char(w->out, ' ');
-        imap_append_string(w->out, part->type.subtype.p != NULL ? part->type.subtype
-                                                                : SPAN_LIT("x-unknown"));
+        imap_append_string(w->out, part->type.subtype);
         str_append_char(w->out, ' ');
         append_params(w, &part->type, false);
     } else {

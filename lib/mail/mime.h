@@ -27,9 +27,9 @@ struct mime_param {
 
 struct mime_value {
     struct span type;    /* "text", or the disposition; p NULL when there is no field */
-    struct span subtype; /* "plain"; p NULL for dispositions, and when there is none */
+    struct span subtype; /* "plain"; p NULL for dispositions */
     struct mime_param *params;
-    bool is_broken; /* the type did not parse; what could be read of it is here */
+    bool is_broken; /* did not parse: type and subtype are empty, there are no parameters */
 };
 
 /* At most so many parameters of a field are read. */

@@ -148,8 +148,6 @@ static int read_type(struct parser *p, struct span value)
         return error;
     if (span_ieq(part->type.type, SPAN_LIT("text"))) {
         part->flags |= MIME_TEXT;
-    } else if (part->type.subtype.p == NULL) {
-        return 0;
     } else if (span_ieq(part->type.type, SPAN_LIT("message"))) {
         if (span_ieq(part->type.subtype, SPAN_LIT("rfc822")))
             part->flags |= MIME_MESSAGE;
@@ -158,6 +156,21 @@ static int read_type(struct parser *p, struct span value)
         if (span_ieq(part->type.subtype, SPAN_LIT("digest")))
             part->flags |= MIME_DIGEST;
     }
+    return 0;
+}
+
+/* The first with parameters counts, as in Dovecot, else the last. */
+static int read_disposition(struct parser *p, struct span value)
+{
+    struct mime_value before;
+    int error = 0;
+
+    if (p->part->disposition.p != NULL) {
+        error = mime_value_parse(p->arena, p->part->disposition, false, &before);
+        if (error < 0 || before.params != NULL)
+            return error;
+    }
+    p->part->disposition = value;
     return 0;
 }
 
@@ -177,10 +190,10 @@ static int read_field(struct parser *p, const struct header_field *field)
     name = span_drop(name, 8);
     if (span_ieq(name, SPAN_LIT("Type")))
         return read_type(p, field->value);
+    if (span_ieq(name, SPAN_LIT("Disposition")))
+        return read_disposition(p, field->value);
     if (span_ieq(name, SPAN_LIT("Transfer-Encoding")))
         keep_first(&part->transfer_encoding, field->value);
-    else if (span_ieq(name, SPAN_LIT("Disposition")))
-        keep_first(&part->disposition, field->value);
     else if (span_ieq(name, SPAN_LIT("ID")))
         keep_first(&part->id, field->value);
     else if (span_ieq(name, SPAN_LIT("Description")))

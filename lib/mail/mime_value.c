@@ -219,50 +219,56 @@ static int read_params(struct value_parser *v, struct token_reader *r)
     return add_pieces(v);
 }
 
-/* "type/subtype", as much as there is. False when it ends early. */
-static bool read_type(struct value_parser *v, struct token_reader *r, struct mime_value *out,
-                      int *error)
+/* "type/subtype" with nothing but parameters behind it. A type alone counts with an empty
+ * subtype. */
+static int read_type(struct value_parser *v, struct token_reader *r, struct mime_value *out)
 {
-    int left = token_skip_blanks(r);
+    int left, error;
 
-    out->type = SPAN_LIT("");
-    if (left <= 0)
-        return false;
+    if (token_skip_blanks(r) <= 0)
+        return ERR_SYNTAX;
     left = token_mime(r, &v->text);
-    *error = take_text(v, &out->type);
-    if (*error < 0 || left <= 0 || *r->p != '/')
-        return false;
-    r->p++;
-    left = token_skip_blanks(r);
-    if (left <= 0)
-        return false;
+    if (left < 0 || v->text.len == 0)
+        return ERR_SYNTAX;
+    error = take_text(v, &out->type);
+    if (error < 0 || left == 0)
+        return error;
+    if (*r->p++ != '/' || token_skip_blanks(r) <= 0)
+        return ERR_SYNTAX;
     str_clear(&v->text);
     left = token_mime(r, &v->text);
-    *error = take_text(v, &out->subtype);
-    return *error == 0 && left >= 0;
+    if (left < 0 || v->text.len == 0 || (left > 0 && *r->p != ';'))
+        return ERR_SYNTAX;
+    return take_text(v, &out->subtype);
+}
+
+static int read_word(struct value_parser *v, struct token_reader *r, struct mime_value *out)
+{
+    if (token_skip_blanks(r) < 0 || token_mime(r, &v->text) < 0)
+        return ERR_SYNTAX;
+    return take_text(v, &out->type);
 }
 
 int mime_value_parse(struct arena *arena, struct span value, bool is_type, struct mime_value *out)
 {
     struct token_reader r = token_begin(value);
     struct value_parser v = {.arena = arena, .left = MIME_PARAMS_MAX};
-    bool is_good;
-    int error = 0;
+    int error;
 
-    *out = (struct mime_value){0};
+    *out = (struct mime_value){.type = SPAN_LIT("")};
+    if (is_type)
+        out->subtype = SPAN_LIT("");
     v.tail = &out->params;
     str_init(&v.text, arena->budget);
-    if (is_type) {
-        is_good = read_type(&v, &r, out, &error);
-    } else {
-        is_good = token_skip_blanks(&r) >= 0 && token_mime(&r, &v.text) >= 0;
-        error = take_text(&v, &out->type);
-    }
-    if (error == 0 && is_good)
+    error = is_type ? read_type(&v, &r, out) : read_word(&v, &r, out);
+    if (error == 0)
         error = read_params(&v, &r);
-    out->is_broken = !is_good;
     str_fini(&v.text);
-    return error;
+    if (error != ERR_SYNTAX)
+        return error;
+    out->is_broken = true;
+    out->type = SPAN_LIT("");
+    return 0;
 }
 
 const struct mime_param *mime_value_find(const struct mime_value *v, struct span name)

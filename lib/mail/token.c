@@ -135,10 +135,28 @@ int token_dot_atom(struct token_reader *r, struct str *out)
             return 1;
         r->p++;
         str_append_char(out, '.');
-        left = token_skip_blanks(r);
-        if (left <= 0)
-            return left;
+        if (token_skip_blanks(r) <= 0 || !token_is_atext(*r->p))
+            return -1;
     }
+}
+
+int token_loose_dot_atom(struct token_reader *r, struct str *out)
+{
+    int left = -1;
+
+    do {
+        while (*r->p == '.') {
+            str_append_char(out, '.');
+            r->p++;
+            if (token_at_end(r))
+                return 0;
+            left = 1;
+        }
+        if (*r->p == '@')
+            break;
+        left = token_atom(r, out);
+    } while (left > 0 && *r->p == '.');
+    return left;
 }
 
 int token_quoted(struct token_reader *r, struct str *out)

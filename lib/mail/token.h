@@ -40,6 +40,8 @@ int token_skip_blanks(struct token_reader *r);
  * dropped), MIME token (may be empty). Each skips the blanks behind it. */
 int token_atom(struct token_reader *r, struct str *out);
 int token_dot_atom(struct token_reader *r, struct str *out);
+/* Atoms and dots in any order; text must be left. */
+int token_loose_dot_atom(struct token_reader *r, struct str *out);
 int token_quoted(struct token_reader *r, struct str *out);
 int token_mime(struct token_reader *r, struct str *out);
 /* phrase: words and dots, joined with one blank each. */
