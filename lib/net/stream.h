@@ -79,7 +79,8 @@ TASK_WAITS int stream_shutdown(struct stream *s, deadline_t deadline);
 
 /* --- TLS (tls.h) ---------------------------------------------------------------- */
 
-/* Handshake on a worker. Input must be empty (stream_discard_input). */
+/* SIGPIPE must be ignored (service_main does it): OpenSSL uses write(2).
+ * Handshake on a worker. Input must be empty (stream_discard_input). */
 TASK_WAITS int stream_start_tls_server(struct stream *s, struct tls_context *ctx,
                                        deadline_t deadline);
 /* server_name: for SNI and verification by ctx's policy; may be empty. */
