@@ -101,7 +101,7 @@ static void build_environment(spawn_words *words)
 
 /* In the child: descriptors to their places. First all above, so that no move
  * overwrites one that is still to be moved. Only async-signal-safe calls. */
-static bool place_descriptors(int *fds, size_t count)
+static bool place_descriptors(int *fds, size_t count, bool keeps_stdout)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -110,7 +110,8 @@ static bool place_descriptors(int *fds, size_t count)
         if (fds[i] < 0)
             return false;
     }
-    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0 ||
+        (!keeps_stdout && dup2(null, STDOUT_FILENO) < 0))
         return false;
     for (size_t i = 0; i < count; i++) {
         if (dup2(fds[i], 3 + (int)i) < 0)
@@ -128,7 +129,8 @@ static void become_service(const char *path, char **command, char **environment,
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
     signal(SIGHUP, SIG_IGN);
-    if (place_descriptors(fds, count))
+    /* maillog_file = /dev/stdout is master's. */
+    if (place_descriptors(fds, count, strcmp(command[0], "postlogd") == 0))
         execve(path, command, environment);
     _exit(127);
 }

@@ -89,15 +89,36 @@ static uint64_t connection_limit(void)
     }
 }
 
+static void count_client(int change)
+{
+    process.client_count = (uint64_t)((int64_t)process.client_count + change);
+    accept_publish();
+    task_cond_broadcast(&process.changed);
+}
+
 static void client_main(void *arg)
 {
     struct client *client = arg;
 
     process.service->on_client(&client->public);
-    process.client_count--;
     free(client);
-    accept_publish();
-    task_cond_broadcast(&process.changed);
+    if (!process.service->are_clients_handed)
+        count_client(-1);
+}
+
+/* A client that was handed in. */
+struct handed {
+    task_fn *fn;
+    void *arg;
+};
+
+static void handed_main(void *arg)
+{
+    struct handed handed = *(struct handed *)arg;
+
+    free(arg);
+    handed.fn(handed.arg);
+    count_client(-1);
 }
 
 static void tell_full(void)
@@ -106,15 +127,34 @@ static void tell_full(void)
         return;
     process.is_full_told = true;
     process.page->full_times++;
-    if (process.control_fd >= 0 && process.service->kind == SERVICE_CLIENTS)
+    if (process.control_fd >= 0)
         control_send(process.control_fd, CONTROL_FULL, 0, NULL);
+}
+
+int service_client_spawn(const char *name, task_fn *fn, void *arg)
+{
+    struct handed *handed;
+
+    if (process.client_count >= process.limit)
+        return ERR_LIMIT;
+    handed = NEW(struct handed);
+    if (handed == NULL)
+        return -ENOMEM;
+    *handed = (struct handed){fn, arg};
+    if (task_group_spawn(&process.clients, name, handed_main, handed) < 0) {
+        free(handed);
+        return -ENOMEM;
+    }
+    count_client(1);
+    tell_full();
+    return 0;
 }
 
 static int start_client(int fd, const char *listener, const struct net_address *peer,
                         const struct net_address *local)
 {
     struct client *client = NEW(struct client);
-    bool is_unix = peer->family == AF_UNSPEC;
+    bool is_unix = peer->family == AF_UNSPEC, is_handed = process.service->are_clients_handed;
 
     if (client == NULL)
         return -ENOMEM;
@@ -127,14 +167,14 @@ static int start_client(int fd, const char *listener, const struct net_address *
         .peer = is_unix ? NULL : &client->peer,
         .local = is_unix ? NULL : &client->local,
     };
-    process.client_count++;
-    process.page->accepted++;
-    if (task_group_spawn(&process.clients, "client", client_main, client) < 0) {
-        process.client_count--;
+    if (task_group_spawn(is_handed ? &process.carriers : &process.clients, "client", client_main,
+                         client) < 0) {
         free(client);
         return -ENOMEM;
     }
-    accept_publish();
+    process.page->accepted++;
+    if (!is_handed)
+        count_client(1);
     tell_full();
     return 0;
 }

@@ -27,6 +27,7 @@ struct process {
     ARRAY(struct net_address) refused;
     struct task_cond changed; /* drain, limit or client count */
     struct task_group clients, helpers;
+    struct task_group carriers; /* connections over which clients are handed in */
 };
 
 /* The one process. */

@@ -14,7 +14,6 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "conf/param.h"
 #include "net/listen.h"
 #include "service/control.h"
 #include "service/log_channel.h"
@@ -125,16 +124,15 @@ static void read_configuration(const char *program)
     struct inherit *inherit = &process.inherit;
     const char *overrides[INHERIT_OVERRIDES_MAX + 2];
     struct str why = {0}, service_name = {0}, process_name = {0};
-    size_t count = inherit->override_count;
+    size_t count = 0;
 
-    memcpy(overrides, inherit->overrides, count * sizeof(overrides[0]));
     /* For $service_name and $process_name in values such as syslog_name. */
     str_printf(&service_name, "service_name=%s", inherit->entry);
     str_printf(&process_name, "process_name=%s", program);
-    if (param_find(SPAN_LIT("service_name")) != NULL)
-        overrides[count++] = str_cstr(&service_name);
-    if (param_find(SPAN_LIT("process_name")) != NULL)
-        overrides[count++] = str_cstr(&process_name);
+    overrides[count++] = str_cstr(&service_name);
+    overrides[count++] = str_cstr(&process_name);
+    memcpy(&overrides[count], inherit->overrides, inherit->override_count * sizeof(overrides[0]));
+    count += inherit->override_count;
     if (load_main_cf(&why) < 0 ||
         conf_overlay(&process.conf, process.main_conf, overrides, count, &why) < 0)
         fail_start(str_cstr(&why));
@@ -366,6 +364,8 @@ static void live(void)
         fd_close(&process.listeners[i]);
     if (process.service->on_drain != NULL)
         process.service->on_drain();
+    task_group_cancel(&process.carriers);
+    task_group_wait(&process.carriers, deadline_in(CANCEL_WAIT_MS));
     task_shield(false);
     finish_clients(is_cancelled);
     task_shield(true);
@@ -413,6 +413,7 @@ static void run(void)
     task_cond_init(&process.changed);
     task_group_init(&process.clients);
     task_group_init(&process.helpers);
+    task_group_init(&process.carriers);
     task_set_crash_page(&process.page->note);
     code = task_runtime_run(first_task, NULL);
     if (code < 0 && code != -ECANCELED) {

@@ -63,8 +63,12 @@ struct service {
     enum service_kind kind;
     const char *user_parameter; /* parameter that names the uid, such as "waypost_smtpd_user" */
     unsigned rights;
-    const char *const *paths;  /* parameters that name directories, NULL-terminated */
-    bool is_chrooted;          /* into the run directory, when started as root */
+    const char *const *paths; /* parameters that name directories, NULL-terminated */
+    bool is_chrooted;         /* into the run directory, when started as root */
+    /* Clients come over connections from other programs (imapd from logins): the
+     * accept loop's connections are not counted and are cancelled by a drain; what
+     * service_client_spawn() starts is counted. */
+    bool are_clients_handed;
     struct task_options tasks; /* stack size and threads; zero: defaults */
     /* Before the sandbox, as the starting user and with the run directory as
      * working directory; a message and a negative code stop the start. May be
@@ -109,6 +113,9 @@ uint32_t service_client_limit(void);
 /* Load as master's scaling sees it; the accept loop counts clients by itself,
  * services with other work (deliveries) report it here. */
 void service_set_work(uint64_t active, uint64_t capacity);
+/* A task that counts as a client: into the limit, the page, and "the last client
+ * ended"; cancelled on SIGTERM. ERR_LIMIT when this process is full, -ENOMEM. */
+int service_client_spawn(const char *name, task_fn *fn, void *arg);
 /* Count into the statistics page (stats.h), such as messages or rejects; index
  * is the service's own, below STATS_COUNTERS. */
 void service_count(unsigned index, uint64_t n);
