@@ -34,6 +34,8 @@ struct task_runtime task_runtime;
 static void on_uv_timer(uv_timer_t *timer)
 {
     task_runtime.uv_timer_at = DEADLINE_NONE;
+    /* libuv runs timers before it polls too, and would then sleep without one. */
+    uv_stop(&task_runtime.loop);
 }
 
 static void on_uv_async(uv_async_t *async)

@@ -136,10 +136,10 @@ void task_stack_put(struct task *t)
 
 void task_stack_trim(struct task *t)
 {
+#ifndef TASK_ASAN /* frames there have shadow memory and may lie elsewhere */
     uintptr_t base = (uintptr_t)task_stack_base(t);
     uintptr_t end = ((uintptr_t)t->depth - DEPTH_MARGIN) & ~(uintptr_t)(page_size() - 1);
 
-#ifndef TASK_ASAN /* frames there have shadow memory and may lie elsewhere */
     if (end > base && end <= (uintptr_t)t)
         (void)madvise((void *)base, end - base, MADV_DONTNEED);
 #endif

@@ -50,23 +50,24 @@ static void test_many_tasks_offload(void **state)
     run(many_main, NULL);
 }
 
-static void slow_job(void *arg)
-{
-    atomic_int *state = arg;
+enum { HELD, LET_GO, FINISHED };
+static atomic_int held_state;
 
-    usleep(50000);
-    atomic_store(state, 1);
+static void held_job(void *arg)
+{
+    while (atomic_load(&held_state) == HELD)
+        usleep(1000);
+    atomic_store(&held_state, FINISHED);
 }
 
 static void offloader(void *arg)
 {
     int *results = arg;
-    atomic_int state = 0;
 
-    results[0] = task_offload(TASK_POOL_SYNC, slow_job, &state);
-    assert_int_equal(atomic_load(&state), 1); /* it was waited for */
+    results[0] = task_offload(TASK_POOL_SYNC, held_job, NULL);
+    assert_int_equal(atomic_load(&held_state), FINISHED); /* it was waited for */
     results[1] = task_sleep(deadline_in(1000));
-    results[2] = task_offload(TASK_POOL_SYNC, slow_job, &state);
+    results[2] = task_offload(TASK_POOL_SYNC, held_job, NULL);
 }
 
 static void cancelled_main(void *arg)
@@ -80,6 +81,7 @@ static void cancelled_main(void *arg)
     task_group_cancel(&g);
     assert_int_equal(task_sleep(deadline_in(5)), 0);
     assert_int_equal(results[0], 1); /* still at it */
+    atomic_store(&held_state, LET_GO);
     assert_int_equal(task_group_wait(&g, deadline_in(5000)), 0);
     assert_int_equal(results[0], 0);
     assert_int_equal(results[1], -ECANCELED);
