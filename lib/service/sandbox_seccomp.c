@@ -329,6 +329,10 @@ static int add_socket_rules(scmp_filter_ctx filter, unsigned rights)
     int code = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
                                 SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
 
+    if (code == 0)
+        code = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
+                                rights & SERVICE_NETWORK ? SCMP_A0(SCMP_CMP_GT, AF_INET6)
+                                                         : SCMP_A0(SCMP_CMP_NE, AF_UNIX));
     if (!(rights & SERVICE_NETWORK))
         return code;
     for (size_t i = 0; i < COUNT_OF(network_families) && code == 0; i++)
