@@ -309,6 +309,26 @@ void stream_discard_input(struct stream *s)
     stream_consume(s, stream_buffered(s));
 }
 
+int stream_feed(struct stream *s, struct span data)
+{
+    struct stream_input *in = &s->in;
+    size_t held = in->end - in->start, cap = in->next_cap;
+
+    if (data.n == 0)
+        return 0;
+    if (data.n > STREAM_INPUT_MAX - held)
+        return ERR_TOO_LONG;
+    while (cap < data.n + held)
+        cap *= 2;
+    if (cap > in->cap && resize_input(s, cap) < 0)
+        return -ENOMEM;
+    memmove(in->data + data.n, in->data + in->start, held);
+    memcpy(in->data, data.p, data.n);
+    in->start = in->scanned = 0;
+    in->end = data.n + held;
+    return 0;
+}
+
 int stream_peek(struct stream *s, size_t min, struct span *avail, deadline_t deadline)
 {
     int rc = 0;

@@ -58,6 +58,9 @@ TASK_WAITS int stream_peek(struct stream *s, size_t min, struct span *avail, dea
 void stream_consume(struct stream *s, size_t n);
 /* Octets that can be read without waiting (decrypted ones included). */
 size_t stream_buffered(const struct stream *s);
+/* Put octets in front of the input, such as what a login process had read ahead;
+ * copied. -ENOMEM, ERR_TOO_LONG (above 64 KiB in all). */
+int stream_feed(struct stream *s, struct span data);
 /* Throw away what was received and not yet consumed: before STARTTLS. */
 void stream_discard_input(struct stream *s);
 

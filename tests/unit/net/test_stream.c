@@ -110,6 +110,28 @@ static void peek_and_consume(void **state)
     peer_fini(&p);
 }
 
+static void fed_octets_come_first(void **state)
+{
+    struct peer p;
+    struct stream *s;
+    struct span line;
+
+    peer_init(&p, PEER_WHOLE, 0, SPAN_LIT("three\nfour\n"));
+    s = peer_stream(&p, NULL);
+    assert_int_equal(stream_feed(s, SPAN_LIT("two\n")), 0);
+    assert_int_equal(stream_feed(s, SPAN_LIT("one\n")), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(stream_read_line(s, 10, &line, never), 0);
+    assert_true(span_eq(line, SPAN_LIT("three\n")));
+    assert_int_equal(stream_feed(s, SPAN_LIT("more\n")), 0);
+    assert_int_equal(stream_read_line(s, 10, &line, never), 0);
+    assert_true(span_eq(line, SPAN_LIT("more\n")));
+    assert_int_equal(stream_read_line(s, 10, &line, never), 0);
+    assert_true(span_eq(line, SPAN_LIT("four\n")));
+    stream_free(s);
+    peer_fini(&p);
+}
+
 static void budget_ends_the_session_only(void **state)
 {
     struct budget budget;
@@ -245,6 +267,7 @@ int main(void)
         cmocka_unit_test(replies_to_a_pipeline_leave_together),
         cmocka_unit_test(long_lines),
         cmocka_unit_test(peek_and_consume),
+        cmocka_unit_test(fed_octets_come_first),
         cmocka_unit_test(budget_ends_the_session_only),
         cmocka_unit_test(files_and_bulk),
         cmocka_unit_test(idle_streams_hold_no_buffers),
