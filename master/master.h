@@ -158,8 +158,9 @@ void master_stop(bool is_kill);
 
 /* --- status.c --------------------------------------------------------------------------------- */
 
-/* What "waypost status" shows, as JSON. */
+/* What "waypost status" shows. */
 int status_json(struct str *out);
+int status_text(struct str *out);
 /* The task that serves the socket "control". */
 void status_serve(void *listener_fd);
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -138,7 +139,7 @@ static const char *hurting(const struct service_entry *entry, uint64_t clients)
     return "";
 }
 
-static void put_entry(struct str *out, const struct service_entry *entry)
+static uint64_t entry_clients(const struct service_entry *entry)
 {
     uint64_t clients = 0;
 
@@ -150,6 +151,13 @@ static void put_entry(struct str *out, const struct service_entry *entry)
         if (stats_read(child->page, &page) == 0)
             clients += child->kind == SERVICE_AGENT ? page.work : page.clients;
     }
+    return clients;
+}
+
+static void put_entry(struct str *out, const struct service_entry *entry)
+{
+    uint64_t clients = entry_clients(entry);
+
     str_append_cstr(out, "{\"name\":");
     put_text(out, entry->config->name);
     put_named(out, "type", entry->type);
@@ -184,25 +192,95 @@ int status_json(struct str *out)
     return str_error(out);
 }
 
+/* --- for people ----------------------------------------------------------------------------------
+ */
+
+static void put_row(struct str *out, const struct child *child, const char *name, const char *limit,
+                    const char *hurts)
+{
+    struct stats_page page;
+
+    if (stats_read(child->page, &page) < 0)
+        memset(&page, 0, sizeof(page));
+    str_printf(out, "%-24s %-12s %7ld %-8s %7llu %7s %5u.%u %8llu  %s\n", name, child->program,
+               (long)child->pid, state_name(child),
+               (unsigned long long)(child->kind == SERVICE_AGENT ? page.work : page.clients), limit,
+               child->busy_permille / 10, child->busy_permille % 10,
+               (unsigned long long)resident_kib(child->pid), hurts);
+}
+
+static void put_rows(struct str *out, const struct service_entry *entry)
+{
+    uint64_t clients = entry_clients(entry);
+    const char *hurts = hurting(entry, clients);
+    char limit[16] = "-";
+    bool is_first = true;
+
+    if (entry->kind != SERVICE_SINGLE)
+        snprintf(limit, sizeof(limit), "%u", entry->total);
+    if (list_is_empty(&entry->children))
+        str_printf(out, "%-24s %-12s %7s %-8s %7s %7s %7s %8s  %s\n", entry->config->name,
+                   entry->program, "-", "on call", "-", limit, "-", "-", hurts);
+    LIST_FOR(item, &entry->children)
+    {
+        put_row(out, LIST_ITEM(item, struct child, link), is_first ? entry->config->name : "",
+                is_first ? limit : "", is_first ? hurts : "");
+        is_first = false;
+    }
+}
+
+int status_text(struct str *out)
+{
+    str_printf(out, "the mail system is running: PID: %ld, configuration %s, generation %u\n\n",
+               (long)getpid(), master.config_directory, master.generation);
+    str_printf(out, "%-24s %-12s %7s %-8s %7s %7s %7s %8s  %s\n", "service", "program", "pid",
+               "state", "clients", "limit", "cpu %", "KiB", "limit that hurts");
+    LIST_FOR(item, &master.entries)
+    put_rows(out, LIST_ITEM(item, struct service_entry, link));
+    LIST_FOR(item, &master.retired)
+    {
+        const struct child *child = LIST_ITEM(item, struct child, link);
+
+        put_row(out, child, child->name, "-", "of an earlier configuration");
+    }
+    return str_error(out);
+}
+
 /* --- requests ----------------------------------------------------------------------------------
  */
 
 static size_t client_count;
 
+/* As a file: a thousand processes do not fit into a message. */
+static int put_report(struct ipc_out *reply, const struct ipc_in *request)
+{
+    struct str text = {0};
+    struct span format = SPAN_NONE;
+    int fd = memfd_create("status", MFD_CLOEXEC), code = fd < 0 ? -errno : 0;
+
+    ipc_get(request, "format", &format);
+    if (code == 0)
+        code = span_eq(format, SPAN_LIT("json")) ? status_json(&text) : status_text(&text);
+    if (code == 0)
+        code = fd_pwrite_all(fd, text.data, text.len, 0);
+    if (code == 0)
+        ipc_put_fd(reply, "report", fd);
+    fd_close(&fd);
+    str_fini(&text);
+    return code;
+}
+
 static void answer(struct ipc_conn *conn, const struct ipc_in *request)
 {
     struct ipc_out reply = {0};
     struct str text = {0};
+    int code;
 
     ipc_begin_reply(&reply, request);
     if (ipc_is(request, "status")) {
-        struct span rest;
-
-        if (status_json(&text) < 0)
-            ipc_put(&reply, "error", SPAN_LIT("out of memory"));
-        rest = span_take(str_span(&text), IPC_CONTENT_MAX);
-        ipc_put_bool(&reply, "is_complete", rest.n == text.len);
-        ipc_put_content(&reply, rest);
+        code = put_report(&reply, request);
+        if (code < 0)
+            ipc_put(&reply, "error", span_cstr(error_text(code)));
     } else if (ipc_is(request, "reload")) {
         if (generation_load(&text) < 0) {
             log_error("reload refused, the configuration before stays: %s", str_cstr(&text));
@@ -213,7 +291,7 @@ static void answer(struct ipc_conn *conn, const struct ipc_in *request)
     } else if (ipc_is(request, "stop")) {
         bool is_kill = false;
 
-        ipc_get_bool(request, "now", &is_kill);
+        (void)ipc_get_bool(request, "now", &is_kill); /* missing: no */
         master_stop(is_kill);
     } else {
         ipc_put(&reply, "error", SPAN_LIT("unknown request"));

@@ -22,9 +22,11 @@
  * waypost asks on the socket "control" in run/, protocol "control" over lib/ipc
  * (uid 0 or master's own uid only):
  *
- *     status -> reply json(content)
- *     reload -> reply, or reply error(text)
- *     stop -> reply
+ *     status format (json or text) -> reply report(descriptor of a file to read)
+ *     reload -> reply
+ *     stop now (yes: without waiting for sessions) -> reply
+ *
+ * A reply with the attribute "error" is a refusal, with its reason.
  */
 #ifndef SERVICE_CONTROL_H
 #define SERVICE_CONTROL_H

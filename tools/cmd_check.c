@@ -1,0 +1,121 @@
+/* cmd_check.c: "waypost check": what is wrong, before a start finds out. */
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "conf/check.h"
+#include "conf/master_cf.h"
+#include "tools/waypost.h"
+
+static int check_settings(const struct conf *conf, const struct master_cf *master)
+{
+    struct conf_findings findings = {0};
+    int faults = 0;
+
+    if (conf_check(conf, master, &findings) < 0)
+        fatal("out of memory");
+    for (size_t i = 0; i < findings.list.len; i++) {
+        const struct conf_finding *f = &findings.list.items[i];
+
+        if (f->kind == CONF_RESTRICTS) {
+            log_error("%s", str_cstr(&f->text));
+            faults++;
+        } else {
+            log_warn("%s", str_cstr(&f->text));
+        }
+    }
+    conf_findings_fini(&findings);
+    return faults;
+}
+
+static int check_programs(const struct conf *conf, const struct master_cf *master)
+{
+    int faults = 0;
+
+    for (size_t i = 0; i < master_cf_count(master); i++) {
+        const struct master_entry *entry = master_cf_at(master, i);
+        struct str path = {0};
+
+        if (entry->taken_over_by != NULL) {
+            log_info("%s/master.cf, line %u: service %s: the work of %s is done by %s",
+                     conf_directory(conf), entry->line, entry->name, entry->command,
+                     entry->taken_over_by);
+            continue;
+        }
+        str_printf(&path, "%s/%s", conf_string(conf, "daemon_directory"), entry->command);
+        if (access(str_cstr(&path), X_OK) < 0) {
+            log_error("%s/master.cf, line %u: %s: %s", conf_directory(conf), entry->line,
+                      str_cstr(&path), error_text(-errno));
+            faults++;
+        }
+        str_fini(&path);
+    }
+    return faults;
+}
+
+/* As root every program needs its own user; otherwise all run as the caller. */
+static int check_users(const struct conf *conf)
+{
+    static const char *const parameters[] = {
+        "waypost_smtpd_user", "waypost_queue_user",  "waypost_smtp_user",
+        "waypost_store_user", "waypost_auth_user",   "waypost_login_user",
+        "waypost_tls_user",   "waypost_broker_user", "waypost_log_user",
+    };
+    static const char *const groups[] = {"waypost_user", "setgid_group"};
+    int faults = 0;
+
+    if (geteuid() != 0)
+        return 0;
+    for (size_t i = 0; i < COUNT_OF(parameters); i++) {
+        const char *user = conf_string(conf, parameters[i]);
+
+        if (getpwnam(user) == NULL) {
+            log_error("user %s (parameter %s) does not exist", user, parameters[i]);
+            faults++;
+        }
+    }
+    for (size_t i = 0; i < COUNT_OF(groups); i++) {
+        const char *group = conf_string(conf, groups[i]);
+
+        if (getgrnam(group) == NULL) {
+            log_error("group %s (parameter %s) does not exist", group, groups[i]);
+            faults++;
+        }
+    }
+    if (faults > 0)
+        log_error("install the suite's users: systemd-sysusers conf/waypost.sysusers, or "
+                  "tools/install-users");
+    return faults;
+}
+
+int waypost_check(const struct waypost *w, const struct conf *conf)
+{
+    struct master_cf *master = NULL;
+    struct str why = {0};
+    int faults;
+
+    if (master_cf_load(&master, conf, &why) < 0) {
+        log_error("%s", str_cstr(&why));
+        str_fini(&why);
+        return 1 + check_settings(conf, NULL);
+    }
+    faults = check_settings(conf, master) + check_programs(conf, master) + check_users(conf);
+    master_cf_free(master);
+    str_fini(&why);
+    return faults;
+}
+
+int cmd_check(const struct waypost *w, int argc, char **argv)
+{
+    struct conf *conf = waypost_load(w);
+    int faults = waypost_check(w, conf);
+
+    if (faults > 0)
+        log_error("%d fault%s: the mail system would not start", faults, faults == 1 ? "" : "s");
+    conf_free(conf);
+    return faults > 0;
+}
