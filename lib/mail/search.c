@@ -169,7 +169,8 @@ static bool has_text(const struct mime_part *part)
 {
     if ((part->flags & (MIME_MULTIPART | MIME_MESSAGE)) != 0)
         return false;
-    return part->type.type.p == NULL || span_ieq(part->type.type, SPAN_LIT("text")) ||
+    /* A type that does not parse is text too (RFC 2045 5.2). */
+    return part->type.type.n == 0 || span_ieq(part->type.type, SPAN_LIT("text")) ||
            span_ieq(part->type.type, SPAN_LIT("message"));
 }
 
