@@ -184,7 +184,7 @@ void schedule_destination_tidy(struct schedule_destination *d, int64_t now_ms)
     bool has_memory = d->dead_until_ms > now_ms || d->blocked_until_ms > now_ms ||
                       d->failed_cohorts > 0 || d->failure < 0;
 
-    if (d->waiting == 0 && d->parked == 0 && d->busy_count == 0 && !has_memory)
+    if (d->waiting == 0 && d->parked == 0 && d->busy_count == 0 && d->pinned == 0 && !has_memory)
         destination_free(d);
 }
 

@@ -79,7 +79,8 @@ struct schedule_destination {
     int64_t dead_until_ms;    /* 0: alive */
     char *dead_reason;        /* of the failure that killed it */
     char dead_dsn[12];
-    void *agent; /* whoever delivered to it last: has connections */
+    unsigned pinned; /* somebody holds a pointer over a wait: not freed */
+    void *agent;     /* whoever delivered to it last: has connections */
 };
 
 struct schedule_transport {

@@ -49,6 +49,7 @@ int queue_client_call_once(struct queue_client *cl, struct ipc_out *request, str
     int64_t error = 0;
     int rc = ipc_client_call(cl->ipc, request, reply, deadline_in(cl->timeout_ms));
 
+    ipc_out_fini(request);
     if (rc < 0)
         return rc;
     if (ipc_get_i64(*reply, "error", &error) < 0 || error > 0 || error < INT32_MIN)

@@ -284,7 +284,9 @@ static int send_job(struct connection *c, struct job *job)
             job->is_done_sent = true;
         }
     }
-    return ipc_send(c->ipc, &m, DEADLINE_NONE);
+    int rc = ipc_send(c->ipc, &m, DEADLINE_NONE);
+    ipc_out_fini(&m);
+    return rc;
 }
 
 static void run_sender(void *arg)

@@ -1,0 +1,342 @@
+#include "ledger.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/crc32c.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "journal/batch.h"
+#include "large.h"
+
+enum { FINISHED_MAX = 65536 };
+
+static struct disk_real disk;
+static int journal_fd = -1;
+static struct journal *journal;
+static int failed;
+
+struct journal *ledger_journal(void)
+{
+    return journal;
+}
+
+int ledger_error(void)
+{
+    return failed;
+}
+
+/* --- commits that are over --------------------------------------------------------- */
+
+/* The last messages that left, in a ring: for "is it committed?". */
+static struct {
+    uint64_t number, commit_hash;
+} finished[FINISHED_MAX];
+static size_t finished_next;
+
+static void remember_finished(const struct entry *e)
+{
+    finished[finished_next].number = e->id.number;
+    finished[finished_next].commit_hash = e->commit_hash;
+    finished_next = (finished_next + 1) % FINISHED_MAX;
+}
+
+uint64_t ledger_commit_hash(struct span commit)
+{
+    /* The same in every process: it is compared after a restart. Random input. */
+    uint64_t hash = 0;
+
+    memcpy(&hash, commit.p, commit.n < sizeof(hash) ? commit.n : sizeof(hash));
+    return hash;
+}
+
+bool ledger_was_committed(uint64_t number, uint64_t commit_hash)
+{
+    const struct entry *e = entry_find(number);
+
+    if (e != NULL)
+        return e->commit_hash == commit_hash;
+    for (size_t i = 0; i < FINISHED_MAX; i++)
+        if (finished[i].number == number)
+            return finished[i].commit_hash == commit_hash;
+    return false;
+}
+
+/* --- recovery ------------------------------------------------------------------------ */
+
+static struct entry *find_or_make(uint64_t number)
+{
+    struct entry *e = entry_find(number);
+
+    return e != NULL ? e : entry_new(number);
+}
+
+static int recover_message(const struct journal_record *r)
+{
+    struct queue_message m;
+    struct entry *e = NULL;
+
+    queue_message_init(&m, NULL);
+    int rc = queue_message_decode_envelope(&m, r->head);
+    if (rc == 0 && m.id.number != 0) {
+        e = find_or_make(m.id.number);
+        rc = e == NULL ? -ENOMEM : 0;
+    }
+    if (e != NULL) {
+        e->id = m.id;
+        e->file = m.file;
+        e->size = m.size;
+        e->arrival_us = m.arrival_us;
+        e->commit_hash = ledger_commit_hash(m.commit);
+        if (e->change_count == 0 && (m.flags & QUEUE_MESSAGE_HOLD) != 0)
+            e->flags |= ENTRY_HOLD;
+        entry_set_message(e, &r->at);
+    } else if (rc != -ENOMEM) {
+        log_error("queue: message record %llu/%llu cannot be used: %s",
+                  (unsigned long long)r->at.segment, (unsigned long long)r->at.offset,
+                  error_text(rc));
+        rc = rc == ERR_VERSION ? rc : 0;
+    }
+    queue_message_fini(&m);
+    return rc;
+}
+
+static int recover_change(const struct journal_record *r)
+{
+    struct record_summary s;
+
+    if (record_summarise(r->head, &s) < 0) {
+        log_error("queue: record %llu/%llu cannot be used", (unsigned long long)r->at.segment,
+                  (unsigned long long)r->at.offset);
+        return 0;
+    }
+    struct entry *e = find_or_make(s.number);
+    if (e == NULL)
+        return -ENOMEM;
+    if (r->kind == RECORD_REMOVED) {
+        e->is_removed = true;
+        return 0;
+    }
+    struct change c = {r->at, s.sequence, r->kind == RECORD_STATE};
+    if (c.is_state && s.sequence >= entry_sequence(e)) {
+        e->flags = (uint8_t)(s.flags & ENTRY_FLAGS);
+        e->next_attempt_s = s.next_attempt_s;
+    }
+    return entry_add_change(e, &c);
+}
+
+static int recover_record(void *arg, const struct journal_record *r)
+{
+    switch (r->kind) {
+    case RECORD_MESSAGE:
+        return recover_message(r);
+    case RECORD_RESULT:
+    case RECORD_STATE:
+    case RECORD_REMOVED:
+        return recover_change(r);
+    default:
+        return 0;
+    }
+}
+
+/* What was removed, or never had a message, goes; the rest takes its place. */
+static void settle_entries(void)
+{
+    struct hash_walk walk = {0};
+    struct entry *e;
+
+    while ((e = entry_walk(&walk)) != NULL) {
+        if (e->is_removed || e->message.length == 0) {
+            if (e->message.length > 0) {
+                remember_finished(e);
+                large_forget(e->file);
+            }
+            entry_free(e);
+        } else {
+            large_use(e->file);
+            entry_move(e, e->flags & ENTRY_HOLD ? ENTRY_ON_HOLD : ENTRY_DEFERRED);
+        }
+    }
+}
+
+static int open_directories(int queue_fd, struct str *why)
+{
+    static const char *const names[] = {"queue", "queue/journal", "queue/large"};
+
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        if (mkdirat(queue_fd, names[i], 0700) < 0 && errno != EEXIST) {
+            str_printf(why, "cannot make %s: %s", names[i], error_text(-errno));
+            return -errno;
+        }
+    }
+    journal_fd = openat(queue_fd, "queue/journal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int large_fd = openat(queue_fd, "queue/large", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (journal_fd < 0 || large_fd < 0) {
+        int rc = -errno;
+        str_printf(why, "cannot open the queue: %s", error_text(rc));
+        fd_close(&large_fd);
+        return rc;
+    }
+    large_init(large_fd);
+    return 0;
+}
+
+static void on_failed(void *arg, int error)
+{
+    failed = ERR_READ_ONLY;
+    log_error("queue: a write or sync failed (%s): no mail is accepted until qmgr is restarted",
+              error_text(error));
+}
+
+int ledger_open(int queue_fd, struct str *why)
+{
+    struct journal_options options;
+    struct journal_batch_options batch = {.on_failed = on_failed, .inline_sync_us = 300};
+    struct journal_writer *writer;
+    int rc = journal_fd < 0 ? open_directories(queue_fd, why) : 0;
+
+    if (rc < 0)
+        return rc;
+    journal_options_queue(&options);
+    disk_real_init(&disk, journal_fd);
+    rc = journal_writer_open(&disk.disk, &options, recover_record, NULL, &writer);
+    if (rc == 0)
+        rc = journal_new(writer, &batch, &journal);
+    if (rc < 0) {
+        str_printf(why, "cannot open the queue's journal: %s", error_text(rc));
+        return rc;
+    }
+    settle_entries();
+    return 0;
+}
+
+void ledger_close(void)
+{
+    if (journal != NULL)
+        journal_free(journal);
+    journal = NULL;
+    fd_close(&journal_fd);
+    large_fini();
+}
+
+/* --- writing -------------------------------------------------------------------------- */
+
+int ledger_take_ids(uint32_t count, uint64_t *first)
+{
+    struct journal_record r = {.kind = RECORD_IDS, .count = count};
+    int rc = journal_append(journal, &r);
+
+    *first = r.number - count + 1;
+    return rc;
+}
+
+int ledger_commit(struct journal_record *records, size_t count)
+{
+    return journal_commit(journal, records, count);
+}
+
+int ledger_flush(void)
+{
+    return journal_flush(journal);
+}
+
+int ledger_write_result(struct entry *e, struct span head, uint32_t sequence)
+{
+    struct journal_record r = {.kind = RECORD_RESULT, .head = head};
+    int rc = journal_append(journal, &r);
+
+    if (rc < 0)
+        return rc;
+    struct change c = {r.at, sequence, false};
+    return entry_add_change(e, &c);
+}
+
+int ledger_write_state(struct entry *e, struct loaded *l)
+{
+    struct str head = {0};
+
+    l->sequence++;
+    int rc = record_state(&head, l, e->id.number);
+    struct journal_record r = {.kind = RECORD_STATE, .head = str_span(&head)};
+    if (rc == 0)
+        rc = journal_append(journal, &r);
+    str_fini(&head);
+    if (rc < 0)
+        return rc;
+    struct change c = {r.at, l->sequence, true};
+    e->flags = (uint8_t)l->flags;
+    return entry_add_change(e, &c);
+}
+
+int ledger_remove(struct entry *e)
+{
+    struct str head = {0};
+
+    record_removed(&head, e->id.number, e->oldest_segment, e->message.segment);
+    struct journal_record r = {.kind = RECORD_REMOVED, .head = str_span(&head)};
+    int rc = str_error(&head) < 0 ? str_error(&head) : journal_append(journal, &r);
+    str_fini(&head);
+    /* Without the record the message comes back at the next start: a duplicate. */
+    remember_finished(e);
+    if (rc == 0)
+        large_unlink_later(e->file);
+    entry_free(e);
+    return rc;
+}
+
+/* --- reading ----------------------------------------------------------------------------- */
+
+static int load_message(struct entry *e, struct loaded *l, bool with_content)
+{
+    struct journal_record r;
+    struct str octets = {0};
+    struct journal_position at = e->message;
+    int rc = journal_read(journal, &at, &octets, &r);
+
+    if (rc == 0)
+        rc = r.kind != RECORD_MESSAGE ? ERR_CORRUPT : loaded_from_message(l, &r, with_content);
+    str_fini(&octets);
+    return rc;
+}
+
+static int load_change(const struct change *c, struct loaded *l)
+{
+    struct journal_record r;
+    struct str octets = {0};
+    int rc = journal_read(journal, &c->at, &octets, &r);
+
+    if (rc == 0)
+        rc = loaded_apply(l, &r);
+    str_fini(&octets);
+    return rc;
+}
+
+int ledger_load(struct entry *e, struct loaded *l, bool with_content)
+{
+    loaded_init(l);
+    int rc = load_message(e, l, with_content);
+    /* The cleaner may move records while this waits: a copy, index by index. */
+    for (uint32_t i = 0; rc == 0 && i < e->change_count; i++) {
+        struct change c = e->changes[i];
+        rc = load_change(&c, l);
+    }
+    if (rc == 0 && e->change_count == 0)
+        l->next_attempt_s = e->next_attempt_s;
+    return rc;
+}
+
+int ledger_read_content(struct entry *e, struct str *out)
+{
+    struct journal_record r;
+    struct str octets = {0};
+    struct journal_position at = e->message;
+    int rc = journal_read(journal, &at, &octets, &r);
+
+    if (rc == 0)
+        rc = str_set(out, r.body);
+    str_fini(&octets);
+    return rc;
+}

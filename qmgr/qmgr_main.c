@@ -1,0 +1,119 @@
+/* qmgr: owns the queue. See qmgr(8) and ARCHITECTURE.md, "The queue". */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "active.h"
+#include "admin.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "commit.h"
+#include "finish.h"
+#include "ledger.h"
+#include "service/service.h"
+#include "tasks.h"
+#include "transport.h"
+
+enum { WRITERS = 3, ROUTERS = 4, LOCK_WAIT_MS = 60000, LOCK_RETRY_MS = 50 };
+
+static int on_load(const struct conf *conf, struct str *why)
+{
+    struct qmgr_config *c = &qmgr_config;
+
+    c->minimal_backoff_s = conf_seconds(conf, "minimal_backoff_time");
+    c->maximal_backoff_s = conf_seconds(conf, "maximal_backoff_time");
+    c->queue_lifetime_s = conf_seconds(conf, "maximal_queue_lifetime");
+    c->bounce_lifetime_s = conf_seconds(conf, "bounce_queue_lifetime");
+    c->delay_warning_s = conf_seconds(conf, "delay_warning_time");
+    c->transport_retry_ms = conf_ms(conf, "transport_retry_time");
+    c->ipc_timeout_ms = conf_ms(conf, "ipc_timeout");
+    c->active_limit = conf_int(conf, "qmgr_message_active_limit");
+    c->minfree = (uint64_t)conf_int(conf, "queue_minfree");
+    c->defer_transports = conf_string(conf, "defer_transports");
+    int rc = route_load(&c->route, conf, why);
+    return rc < 0 ? rc : admin_listen(why);
+}
+
+/* The qmgr before this one may still be writing. */
+static int open_queue(int queue_fd)
+{
+    deadline_t end = deadline_in(LOCK_WAIT_MS);
+    struct str why = {0};
+    int rc;
+
+    while ((rc = ledger_open(queue_fd, &why)) == -EAGAIN && clock_mono_ms() < end) {
+        str_clear(&why);
+        rc = task_sleep(deadline_in(LOCK_RETRY_MS));
+        if (rc < 0)
+            break;
+    }
+    if (rc < 0)
+        log_error("%s", str_cstr(&why));
+    str_fini(&why);
+    return rc;
+}
+
+static int on_start(const struct conf *conf)
+{
+    int queue_fd = service_directory("queue_directory");
+    int rc = open_queue(queue_fd);
+
+    if (rc == 0)
+        rc = finish_init();
+    if (rc < 0)
+        return rc;
+    commit_init(queue_fd);
+    tasks_init();
+    for (int i = 0; i < WRITERS; i++)
+        tasks_spawn("commit", commit_run_writer, NULL);
+    for (int i = 0; i < ROUTERS; i++)
+        tasks_spawn("activate", active_run, NULL);
+    tasks_spawn("acknowledge", transport_run_acknowledger, NULL);
+    tasks_spawn("reap", ledger_run_reaper, NULL);
+    tasks_spawn("clean", ledger_run_cleaner, NULL);
+    tasks_spawn("admin", admin_run, NULL);
+    return 0;
+}
+
+static void on_client(struct service_client *client)
+{
+    commit_serve(client->fd);
+}
+
+/* The next qmgr waits for the journal's lock: everybody asks that one again. */
+static void on_drain(void)
+{
+    transport_close_all();
+    commit_close_all();
+}
+
+static void on_stop(void)
+{
+    bool shield = task_shield(true);
+
+    transport_close_all();
+    commit_close_all();
+    tasks_end();
+    ledger_close();
+    route_free(qmgr_config.route);
+    task_shield(shield);
+}
+
+static const char *const paths[] = {"queue_directory", NULL};
+
+static const struct service qmgr_service = {
+    .name = "qmgr",
+    .kind = SERVICE_SINGLE,
+    .user_parameter = "waypost_queue_user",
+    .rights = SERVICE_FILES,
+    .paths = paths,
+    .on_load = on_load,
+    .on_start = on_start,
+    .on_client = on_client,
+    .on_drain = on_drain,
+    .on_stop = on_stop,
+};
+
+int main(int argc, char **argv)
+{
+    return service_main(argc, argv, &qmgr_service);
+}
