@@ -43,6 +43,9 @@ static const struct param rows[] = {
     {"dns_attempts", PARAM_INT, "3", 1, 20, "smtp smtpd", PARAM_HONOURED,
      "Times that every DNS server is asked."},
 
+    {"broker_timeout", PARAM_TIME, "30s", 1, 0, "all", PARAM_HONOURED,
+     "Time to wait for broker, such as for a look-up in a proxy: table."},
+
     /* --- store ---------------------------------------------------------------- */
     {"store_directory", PARAM_STRING, "/var/lib/waypost/mail", 1, 0, "store imapd pop3d auth",
      PARAM_HONOURED, "Where the mail accounts are."},
@@ -62,6 +65,28 @@ static const struct param rows[] = {
      "Time within which a session id must be redeemed after a login."},
     {"auth_exchange_limit", PARAM_INT, "1000", 1, 0, "auth", PARAM_HONOURED,
      "Most SASL exchanges at once that one connection to auth may have."},
+
+    /* --- logins, IMAP, POP3 ------------------------------------------------------ */
+    {"login_timeout", PARAM_TIME, "180s", 1, 0, "imap-login pop3-login", PARAM_HONOURED,
+     "Time that a client has to authenticate."},
+    {"login_failure_limit", PARAM_INT, "10", 1, 0, "imap-login pop3-login", PARAM_HONOURED,
+     "Failed logins after which a client is disconnected."},
+    {"disable_plaintext_auth", PARAM_BOOL, "yes", 0, 0, "imap-login pop3-login", PARAM_HONOURED,
+     "Refuse passwords in clear text on connections without TLS; clients on this host count as "
+     "secured."},
+    {"mail_max_userip_connections", PARAM_INT, "10", 0, 0, "imap-login pop3-login", PARAM_HONOURED,
+     "Most sessions at once of one user from one address; 0: no limit."},
+    {"imap_idle_timeout", PARAM_TIME, "30m", 1, 0, "imapd", PARAM_HONOURED,
+     "Time after which an IMAP client that sends nothing is logged out."},
+    {"imap_max_line_length", PARAM_INT, "65536", 1024, 0, "imapd imap-login", PARAM_HONOURED,
+     "Longest command line in bytes, literals aside, that an IMAP client may send."},
+    {"pop3_idle_timeout", PARAM_TIME, "10m", 1, 0, "pop3d", PARAM_HONOURED,
+     "Time after which a POP3 client that sends nothing is logged out (RFC 1939 asks for 10 "
+     "minutes at least)."},
+    {"pop3_line_length_limit", PARAM_INT, "512", 64, 0, "pop3d pop3-login", PARAM_HONOURED,
+     "Longest command line in bytes that a POP3 client may send."},
+    {"tlsproxy_handover_service", PARAM_STRING, "", 0, 0, "tlsproxy", PARAM_HONOURED,
+     "Service that gets the clients of this listener once TLS is up, such as imap-login."},
 };
 
 const struct param_table params_waypost = {rows, COUNT_OF(rows)};

@@ -25,8 +25,8 @@ struct map_list;
 struct map_match;
 
 enum {
-    MAP_PARTIAL = 1 << 0, /* the key is a part of an address or name: tables of
-                           * patterns are skipped */
+    /* The key is a part of an address or name: tables of patterns are skipped. */
+    MAP_PARTIAL = 1 << 0,
 };
 
 enum { MAP_KEY_MAX = 4096, MAP_VALUE_MAX = 1 << 16, MAP_FILE_MAX = 64 << 20 };
@@ -39,6 +39,8 @@ enum { MAP_KEY_MAX = 4096, MAP_VALUE_MAX = 1 << 16, MAP_FILE_MAX = 64 << 20 };
  * look-ups with ERR_TEMPORARY, and the log names the command that makes it. */
 int map_open(struct map **out, const struct conf *c, struct span spec, struct str *why);
 void map_free(struct map *m);
+/* The table types there are, for postconf -m; NULL behind the last. */
+const char *map_type_name_at(size_t index);
 /* The spec, for messages. */
 const char *map_name(const struct map *m);
 /* Patterns are asked with whole keys only; see MAP_PARTIAL. */
@@ -83,6 +85,11 @@ void map_match_free(struct map_match *m); /* NULL is fine */
 /* 0: matches; ERR_NOT_FOUND; ERR_TEMPORARY. With MAP_MATCH_ADDRESS text is an
  * address without brackets. */
 TASK_WAITS int map_match_find(const struct map_match *m, struct span text);
+/* Lists of clients (mynetworks): each pattern is held against the name and the
+ * address, whichever it is about. Either may be empty. Open with
+ * MAP_MATCH_ADDRESS and a domain flag. */
+TASK_WAITS int map_match_find_client(const struct map_match *m, struct span name,
+                                     struct span address);
 /* MAP_MATCH_PARENT or MAP_MATCH_DOTTED, as parent_domain_matches_subdomains says
  * for this parameter. */
 unsigned map_match_domain_flags(const struct conf *c, const char *parameter);
