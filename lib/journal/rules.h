@@ -34,6 +34,7 @@ enum journal_rule {
     RULE_IDENTITY,           /* 18: a header names its own file */
     RULE_LOCK,               /* 19: reading the tail and appending exclude others */
     RULE_FREE_LIMIT,         /* a segment is freed after a later one holds the limit */
+    RULE_SNAPSHOT_SYNC,      /* a snapshot is durable before what it replaces goes */
     RULE_COUNT
 };
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/fault.h"
+#include "journal/rules.h"
 #include "journal/shared_internal.h"
 
 static int describe(struct journal_shared *j, uint64_t number, struct journal_shared_segment *out)
@@ -109,6 +110,9 @@ int journal_shared_remove(struct journal_shared *j, uint64_t segment)
     rc = segment >= j->end.header.number ? -EBUSY : is_superseded(j, segment, &yes);
     if (rc == 0 && !yes)
         rc = -EBUSY;
+    /* The snapshot that replaces it may be in the active segment, not yet synced. */
+    if (rc == 0 && RULE(RULE_SNAPSHOT_SYNC))
+        rc = shared_sync_active(j);
     if (rc == 0)
         rc = FAULT("journal_remove");
     if (rc == 0) {

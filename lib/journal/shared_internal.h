@@ -52,6 +52,7 @@ int shared_write_hint(struct journal_shared *j);
 int shared_append_own(struct journal_shared *j, struct journal_record *record, uint64_t limit);
 /* Write SEAL unless it is there, and make the next segment. */
 int shared_seal(struct journal_shared *j, bool want_snapshot);
+int shared_sync_active(struct journal_shared *j);
 int shared_reserve(struct journal_shared *j, uint64_t number);
 /* Octets written at the end's aligned place; zeros go ahead of them. */
 int shared_write(struct journal_shared *j, const void *data, size_t n, uint64_t offset);

@@ -109,7 +109,7 @@ int shared_append_own(struct journal_shared *j, struct journal_record *record, u
     return 0;
 }
 
-static int sync_active(struct journal_shared *j)
+int shared_sync_active(struct journal_shared *j)
 {
     int none = 0, rc = j->active->file->ops->sync(j->active->file);
 
@@ -128,7 +128,7 @@ int shared_reserve(struct journal_shared *j, uint64_t number)
     int rc = shared_append_own(j, &record, base + j->options.reserve);
 
     if (rc == 0 && RULE(RULE_RESERVE_SYNC))
-        rc = sync_active(j);
+        rc = shared_sync_active(j);
     return rc;
 }
 
@@ -334,7 +334,7 @@ static int recover(struct journal_shared *j)
     struct journal_record record = {.kind = JOURNAL_RESERVE};
     rc = shared_append_own(j, &record, j->end.limit + j->options.reserve);
     if (rc == 0 && RULE(RULE_JUMP_SYNC))
-        rc = sync_active(j);
+        rc = shared_sync_active(j);
     return rc < 0 ? rc : shared_write_hint(j);
 }
 
@@ -353,7 +353,7 @@ int shared_find_end(struct journal_shared *j)
         return shared_seal(j, false);
     /* Who wrote it may have died before the sync. */
     if (passed > 0 && j->end.last_kind == JOURNAL_RESERVE && RULE(RULE_RESERVE_LAST))
-        return sync_active(j);
+        return shared_sync_active(j);
     return 0;
 }
 
@@ -438,7 +438,7 @@ int shared_seal(struct journal_shared *j, bool want_snapshot)
     if (rc == 0 && j->end.last_kind != JOURNAL_SEAL)
         rc = shared_append_own(j, &seal, j->end.limit);
     if (rc == 0 && RULE(RULE_SEAL_SYNC))
-        rc = sync_active(j);
+        rc = shared_sync_active(j);
     if (rc == 0)
         rc = take_snapshot(j, want_snapshot, &snapshot);
     if (rc == 0)

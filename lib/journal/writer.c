@@ -311,6 +311,11 @@ struct journal_batch *journal_writer_take(struct journal_writer *w)
     return b;
 }
 
+int64_t journal_batch_sequence(const struct journal_batch *b)
+{
+    return b->sequence;
+}
+
 bool journal_batch_may_write(struct journal_batch *b)
 {
     return !RULE(RULE_WRITE_ORDER) || atomic_load(&b->writer->written) == b->sequence - 1;

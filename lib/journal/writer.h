@@ -49,6 +49,8 @@ size_t journal_writer_waiting(const struct journal_writer *w);
 struct journal_batch *journal_writer_take(struct journal_writer *w);
 /* (owner, worker) All batches taken before this one were written. */
 bool journal_batch_may_write(struct journal_batch *b);
+/* What journal_writer_add() returned for the records in it. */
+int64_t journal_batch_sequence(const struct journal_batch *b);
 /* (worker) Requires journal_batch_may_write(). */
 int journal_batch_write(struct journal_batch *b);
 /* (worker) After journal_batch_write(). */
