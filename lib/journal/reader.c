@@ -101,40 +101,60 @@ static int open_at(struct journal_reader *r, const struct journal_cursor *from)
     return rc;
 }
 
-/* The newest segment that begins with a snapshot, else the oldest that exists. */
-static int open_first(struct journal_reader *r)
+/* The newest of the listed segments that begins with a snapshot, else the oldest. */
+static int choose_first(struct journal_reader *r, const struct segment_list *list,
+                        struct open_segment **best, bool *has_snapshot)
 {
-    struct segment_list list = {0};
-    struct open_segment *best = NULL;
-    bool has_snapshot = false;
-    int rc = segment_list_read(r->disk, &list);
+    int rc = 0;
 
-    for (size_t i = list.numbers.len; rc == 0 && i > 0 && !has_snapshot; i--) {
+    *has_snapshot = false;
+    for (size_t i = list->numbers.len; i > 0 && !*has_snapshot; i--) {
         struct open_segment *s;
-        rc = segment_open(r->disk, list.numbers.items[i - 1], DISK_READ, &s);
-        if (rc == ERR_CORRUPT || rc == ERR_NOT_FOUND) {
-            rc = 0;
+        rc = segment_open(r->disk, list->numbers.items[i - 1], DISK_READ, &s);
+        if (rc == ERR_CORRUPT || rc == ERR_NOT_FOUND)
             continue;
-        }
         if (rc < 0)
-            break;
-        rc = segment_begins(s, &has_snapshot);
+            return rc;
+        rc = segment_begins(s, has_snapshot);
         if (rc <= 0) {
             segment_close(&s);
+            if (rc < 0)
+                return rc;
             continue;
         }
+        segment_close(best);
+        *best = s;
+    }
+    return *best != NULL ? 0 : ERR_NOT_FOUND;
+}
+
+/* A cleaner may remove what was just listed: as long as the list changes, list again. */
+static int open_first(struct journal_reader *r)
+{
+    enum { TRIES = 100 };
+    struct open_segment *best = NULL;
+    struct segment_list list = {0};
+    uint64_t oldest = 0;
+    int rc = ERR_NOT_FOUND;
+
+    for (int i = 0; i < TRIES; i++) {
+        bool has_snapshot;
         segment_close(&best);
-        best = s;
-        rc = 0;
+        rc = segment_list_read(r->disk, &list);
+        if (rc == 0)
+            rc = choose_first(r, &list, &best, &has_snapshot);
+        if (rc < 0)
+            break;
+        r->is_incomplete = !has_snapshot && best->header.number != 1;
+        if (!r->is_incomplete || list.numbers.items[0] == oldest)
+            break;
+        oldest = list.numbers.items[0];
     }
     array_free(&list.numbers);
     if (rc < 0) {
         segment_close(&best);
         return rc;
     }
-    if (best == NULL)
-        return ERR_NOT_FOUND;
-    r->is_incomplete = !has_snapshot && best->header.number != 1;
     return enter(r, best);
 }
 
