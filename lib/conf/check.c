@@ -20,19 +20,25 @@ struct checker {
     bool is_wanted;     /* ... yes */
 };
 
-static int add(struct checker *k, enum conf_finding_kind kind, unsigned line,
-               const struct master_entry *entry, const char *name, const char *what)
+/* Something that is set, and where. */
+struct place {
+    struct span name, value;
+    unsigned line;
+    const struct master_entry *entry; /* NULL: main.cf */
+};
+
+static int add(struct checker *k, enum conf_finding_kind kind, const struct place *at,
+               const char *before, const char *behind)
 {
     struct conf_finding *f = array_push(&k->findings->list);
 
     if (f == NULL)
         return -ENOMEM;
     f->kind = kind;
-    if (entry != NULL)
-        str_printf(&f->text, "%s/master.cf, line %u: service %s: -o %s: %s", conf_directory(k->c),
-                   entry->line, entry->name, name, what);
-    else
-        str_printf(&f->text, "%s/main.cf, line %u: %s: %s", conf_directory(k->c), line, name, what);
+    str_printf(&f->text, "%s/%s, line %u: %s", conf_directory(k->c),
+               at->entry != NULL ? "master.cf" : "main.cf", at->line, before);
+    str_printf(&f->text, "%s%.*s=%.*s%s", at->entry != NULL ? "-o " : "", SPAN_ARG(at->name),
+               SPAN_ARG(at->value), behind);
     return str_error(&f->text);
 }
 
@@ -158,45 +164,37 @@ static bool is_default(struct checker *k, const struct param *p, struct span val
     return is_same;
 }
 
-static int check_setting(struct checker *k, struct span name, const char *name_text,
-                         struct span value, unsigned line, const struct master_entry *entry)
+static int check_setting(struct checker *k, const struct place *at)
 {
-    const struct param *p = param_find(name);
+    const struct param *p = param_find(at->name);
     struct span prefix;
 
     if (p == NULL) {
-        p = param_pattern_find(name, &prefix);
+        p = param_pattern_find(at->name, &prefix);
         if (p != NULL && !is_service(k, prefix))
             p = NULL;
     }
     if (p == NULL)
-        return is_used(k, name) ? 0
-                                : add(k, CONF_UNKNOWN, line, entry, name_text, "unused parameter");
-    if (p->status == PARAM_NOT_HONOURED && !is_default(k, p, value))
-        return add(k, CONF_NOT_HONOURED, line, entry, name_text,
-                   "not supported yet, and without effect");
-    if (p->status == PARAM_RESTRICTS && !is_default(k, p, value))
-        return add(k, CONF_RESTRICTS, line, entry, name_text,
-                   "not supported yet, and ignoring it would let through what it stops");
+        return is_used(k, at->name) ? 0 : add(k, CONF_UNKNOWN, at, "unused parameter: ", "");
+    if (p->status == PARAM_NOT_HONOURED && !is_default(k, p, at->value))
+        return add(k, CONF_NOT_HONOURED, at, "", ": not supported, and without effect");
+    if (p->status == PARAM_RESTRICTS && !is_default(k, p, at->value))
+        return add(k, CONF_RESTRICTS, at, "",
+                   ": not supported, and ignoring it would let through what it stops");
     return 0;
 }
 
 static int check_overrides(struct checker *k, const struct master_entry *entry)
 {
-    for (size_t i = 0; i < entry->override_count; i++) {
-        struct str name_text = {0};
-        struct span name, value;
-        int error = 0;
+    int error = 0;
 
-        if (main_cf_split(span_cstr(entry->overrides[i]), &name, &value) != NULL)
-            continue;
-        str_append(&name_text, name);
-        error = check_setting(k, name, str_cstr(&name_text), value, entry->line, entry);
-        str_fini(&name_text);
-        if (error < 0)
-            return error;
+    for (size_t i = 0; error == 0 && i < entry->override_count; i++) {
+        struct place at = {.line = entry->line, .entry = entry};
+
+        if (main_cf_split(span_cstr(entry->overrides[i]), &at.name, &at.value) == NULL)
+            error = check_setting(k, &at);
     }
-    return 0;
+    return error;
 }
 
 int conf_check(const struct conf *c, const struct master_cf *m, struct conf_findings *findings)
@@ -206,10 +204,10 @@ int conf_check(const struct conf *c, const struct master_cf *m, struct conf_find
 
     for (size_t i = 0; error == 0 && i < conf_setting_count(c); i++) {
         const struct conf_setting *s = conf_setting_at(c, i);
+        struct place at = {span_cstr(s->name), span_cstr(s->value), s->line, NULL};
 
         if (s->line != 0)
-            error =
-                check_setting(&k, span_cstr(s->name), s->name, span_cstr(s->value), s->line, NULL);
+            error = check_setting(&k, &at);
     }
     for (size_t i = 0; error == 0 && m != NULL && i < master_cf_count(m); i++)
         error = check_overrides(&k, master_cf_at(m, i));

@@ -33,6 +33,7 @@ struct value {
 struct conf {
     struct arena arena;
     const char *directory, *path;
+    bool is_lenient; /* bad values are warned about and kept */
     struct hash by_name;
     ARRAY(struct setting *) settings;
     struct value *values;
@@ -151,13 +152,27 @@ static int explain(const struct conf *c, const struct setting *s, const char *na
     if (s == NULL)
         str_printf(&all, "%s: default of %s: ", c->path, name);
     else if (s->set.line == 0)
-        str_printf(&all, "master.cf override -o %s: ", name);
+        str_printf(&all, "override -o %s: ", name);
     else
         str_printf(&all, "%s, line %u: %s: ", c->path, s->set.line, name);
     str_append_cstr(&all, why->len > 0 ? str_cstr(why) : error_text(error));
     str_set(why, str_span(&all));
     str_fini(&all);
     return error;
+}
+
+/* What becomes of a value that is no good. */
+static int settle(const struct conf *c, const struct setting *s, const char *name, int error,
+                  struct str *why)
+{
+    if (error == 0)
+        return 0;
+    explain(c, s, name, error, why);
+    if (!c->is_lenient)
+        return error;
+    log_warn("%s", str_cstr(why));
+    str_clear(why);
+    return 0;
 }
 
 static int evaluate_row(struct conf *c, const struct param *p, struct str *why)
@@ -172,7 +187,9 @@ static int evaluate_row(struct conf *c, const struct param *p, struct str *why)
     /* An empty default may be below a string's minimum: whoever needs it says so. */
     if (error == 0 && (s != NULL || (p->type != PARAM_STRING && p->type != PARAM_RAW)))
         error = param_parse(p, span_cstr(v->text), &v->number, why);
-    return error < 0 ? explain(c, s, p->name, error, why) : 0;
+    if (error < 0 && v->text == NULL)
+        v->text = raw;
+    return settle(c, s, p->name, error, why);
 }
 
 /* Names outside the table: patterns are checked, user-defined ones only
@@ -194,7 +211,9 @@ static int evaluate_other(struct conf *c, struct setting *s, struct str *why)
     error = expand_copy(c, p, s->set.value, &s->expanded, why);
     if (error == 0)
         error = param_parse(p, span_cstr(s->expanded), &number, why);
-    return error < 0 ? explain(c, s, s->set.name, error, why) : 0;
+    if (error < 0 && s->expanded == NULL)
+        s->expanded = s->set.value;
+    return settle(c, s, s->set.name, error, why);
 }
 
 /* Debian's extension: the first line of the file that myorigin names. */
@@ -215,7 +234,7 @@ static int read_origin(struct conf *c, struct str *why)
         error = s->source == NULL ? -ENOMEM : 0;
     } else {
         str_printf(why, "%s: %s", s->set.value, error_text(error));
-        explain(c, s, "myorigin", error, why);
+        error = settle(c, s, "myorigin", error, why);
     }
     str_fini(&text);
     return error;
@@ -238,7 +257,9 @@ static int compute_default(struct conf *c, const struct param *p, struct str *wh
         str_clear(why);
         error = 0;
     }
-    return error < 0 ? explain(c, NULL, p->name, error, why) : 0;
+    if (error < 0 && c->is_lenient)
+        value_of(c, p)->computed = "";
+    return settle(c, NULL, p->name, error, why);
 }
 
 static int evaluate(struct conf *c, struct str *why)
@@ -291,19 +312,28 @@ static struct conf *new_conf(const char *directory, const char *path)
     return NULL;
 }
 
-int conf_load_text(struct conf **out, const char *config_directory, const char *path,
-                   struct span text, struct str *why)
+static int add_overrides(struct conf *c, const char *const *overrides, size_t count,
+                         struct str *why)
 {
-    struct conf *c = new_conf(config_directory, path);
-    int error = c == NULL ? -ENOMEM : 0;
+    int error = 0;
 
-    if (error == 0)
-        error = main_cf_parse(text, path, add_entry, c, why);
-    /* $config_directory is where the file was found, whatever it says. */
-    if (error == 0)
-        error = add_setting(c, SPAN_LIT("config_directory"), span_cstr(config_directory), 0);
-    if (error == 0)
-        error = evaluate(c, why);
+    for (size_t i = 0; error == 0 && i < count; i++) {
+        struct span name, value;
+        const char *wrong = main_cf_split(span_cstr(overrides[i]), &name, &value);
+
+        if (wrong != NULL) {
+            str_printf(why, "override -o \"%s\": %s", overrides[i], wrong);
+            error = ERR_SYNTAX;
+        } else {
+            error = add_setting(c, name, value, 0);
+        }
+    }
+    return error;
+}
+
+/* The end of every way to make one: c on success, nothing on failure. */
+static int hand_over(struct conf **out, struct conf *c, int error, struct str *why)
+{
     if (error < 0) {
         conf_free(c);
         if (why->len == 0)
@@ -314,20 +344,60 @@ int conf_load_text(struct conf **out, const char *config_directory, const char *
     return 0;
 }
 
-int conf_load(struct conf **out, const char *config_directory, struct str *why)
+/* Settings of the file, then the overrides, then values. */
+static int load_all(struct conf *c, struct span text, const char *const *overrides, size_t count,
+                    struct str *why)
+{
+    int error = main_cf_parse(text, c->path, add_entry, c, why);
+
+    /* $config_directory is where the file was found, whatever it says. */
+    if (error == 0)
+        error = add_setting(c, SPAN_LIT("config_directory"), span_cstr(c->directory), 0);
+    if (error == 0)
+        error = add_overrides(c, overrides, count, why);
+    return error < 0 ? error : evaluate(c, why);
+}
+
+int conf_load_text(struct conf **out, const char *config_directory, const char *path,
+                   struct span text, struct str *why)
+{
+    struct conf *c = new_conf(config_directory, path);
+    int error = c == NULL ? -ENOMEM : load_all(c, text, NULL, 0, why);
+
+    return hand_over(out, c, error, why);
+}
+
+static int load_file(struct conf **out, const char *config_directory, bool is_lenient,
+                     const char *const *overrides, size_t count, struct str *why)
 {
     struct str text = {0}, path = {0};
+    struct conf *c = NULL;
     int error;
 
     str_printf(&path, "%s/main.cf", config_directory);
     error = file_read(str_cstr(&path), &text, MAIN_CF_SIZE_MAX);
     if (error < 0)
         str_printf(why, "%s: %s", str_cstr(&path), error_text(error));
-    else
-        error = conf_load_text(out, config_directory, str_cstr(&path), str_span(&text), why);
+    else if ((c = new_conf(config_directory, str_cstr(&path))) == NULL)
+        error = -ENOMEM;
+    if (error == 0) {
+        c->is_lenient = is_lenient;
+        error = load_all(c, str_span(&text), overrides, count, why);
+    }
     str_fini(&path);
     str_fini(&text);
-    return error;
+    return hand_over(out, c, error, why);
+}
+
+int conf_load(struct conf **out, const char *config_directory, struct str *why)
+{
+    return load_file(out, config_directory, false, NULL, 0, why);
+}
+
+int conf_load_lenient(struct conf **out, const char *config_directory, const char *const *overrides,
+                      size_t count, struct str *why)
+{
+    return load_file(out, config_directory, true, overrides, count, why);
 }
 
 int conf_overlay(struct conf **out, const struct conf *base, const char *const *overrides,
@@ -341,25 +411,11 @@ int conf_overlay(struct conf **out, const struct conf *base, const char *const *
 
         error = add_setting(c, s->name, span_cstr(s->set.value), s->set.line);
     }
-    for (size_t i = 0; error == 0 && i < count; i++) {
-        struct span name, value;
-        const char *wrong = main_cf_split(span_cstr(overrides[i]), &name, &value);
-
-        if (wrong != NULL) {
-            str_printf(why, "master.cf override -o \"%s\": %s", overrides[i], wrong);
-            error = ERR_SYNTAX;
-        } else {
-            error = add_setting(c, name, value, 0);
-        }
-    }
+    if (error == 0)
+        error = add_overrides(c, overrides, count, why);
     if (error == 0)
         error = evaluate(c, why);
-    if (error < 0) {
-        conf_free(c);
-        return error;
-    }
-    *out = c;
-    return 0;
+    return hand_over(out, c, error, why);
 }
 
 void conf_free(struct conf *c)

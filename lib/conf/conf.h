@@ -29,6 +29,11 @@ int conf_load_text(struct conf **out, const char *config_directory, const char *
  * master.cf entry. A process puts "service_name=NAME" first, for $service_name. */
 int conf_overlay(struct conf **out, const struct conf *base, const char *const *overrides,
                  size_t count, struct str *why);
+/* For postconf: values that do not parse or expand are warned about in the log
+ * and stay as they are written; only the file's syntax can fail. Overrides are
+ * applied on top. */
+int conf_load_lenient(struct conf **out, const char *config_directory, const char *const *overrides,
+                      size_t count, struct str *why);
 void conf_free(struct conf *c);
 
 /* Values by name; names not in the table, or of another type, are a bug (panic).

@@ -208,9 +208,36 @@ static void layers(void **state)
     conf_free(base);
     assert_string_equal(conf_string(layer, "relayhost"), "r");
     assert_int_equal(conf_overlay(&base, layer, bad, 1, &why), ERR_SYNTAX);
-    assert_string_equal(str_cstr(&why),
-                        "master.cf override -o smtpd_timeout: bad time value or unit: \"x\"");
+    assert_string_equal(str_cstr(&why), "override -o smtpd_timeout: bad time value or unit: \"x\"");
     conf_free(layer);
+    str_fini(&why);
+}
+
+static void lenient_loading_keeps_what_is_bad(void **state)
+{
+    char path[] = "/tmp/test_conf.XXXXXX";
+    static const char *const overrides[] = {"relayhost=y"};
+    struct str file = {0}, why = {0};
+    struct conf *c = NULL;
+
+    assert_non_null(mkdtemp(path));
+    str_printf(&file, "%s/main.cf", path);
+    assert_int_equal(file_replace(str_cstr(&file),
+                                  SPAN_LIT("smtpd_timeout = x\nmyorigin = ${\nrelayhost = x\n"),
+                                  0644),
+                     0);
+    log_set_sink(keep_log, NULL);
+    assert_int_equal(conf_load(&c, path, &why), ERR_SYNTAX);
+    assert_int_equal(conf_load_lenient(&c, path, overrides, 1, &why), 0);
+    log_set_sink(NULL, NULL);
+    assert_string_equal(conf_lookup(c, SPAN_LIT("smtpd_timeout")), "x");
+    assert_string_equal(conf_string(c, "myorigin"), "${");
+    assert_string_equal(conf_string(c, "relayhost"), "y");
+    assert_string_equal(conf_directory(c), path);
+    unlink(str_cstr(&file));
+    rmdir(path);
+    conf_free(c);
+    str_fini(&file);
     str_fini(&why);
 }
 
@@ -271,6 +298,7 @@ int main(void)
         cmocka_unit_test(every_default_is_legal),
         cmocka_unit_test(repeated_names_are_warned_about),
         cmocka_unit_test(layers),
+        cmocka_unit_test(lenient_loading_keeps_what_is_bad),
         cmocka_unit_test(origin_from_a_file),
         cmocka_unit_test(networks_follow_the_style),
         cmocka_unit_test(settings_in_order),

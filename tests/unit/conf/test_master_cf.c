@@ -219,7 +219,7 @@ static void findings(void **state)
 
     assert_finding("relayhost = x\n", smtp, -1, "");
     assert_finding("\nrelay_host = x\n", smtp, CONF_UNKNOWN,
-                   "main.cf, line 2: relay_host: unused parameter");
+                   "main.cf, line 2: unused parameter: relay_host=x");
     assert_finding("relay_host = x\nrelayhost = $relay_host\n", smtp, -1, "");
     assert_finding("a = x\nrelayhost = ${b?{$a}}\n", smtp, -1, "");
     assert_finding("virtual_maps = hash:/x\n", smtp, -1, "");
@@ -230,12 +230,12 @@ static void findings(void **state)
     assert_finding("slower_destination_rate_delay = 1s\n", smtp, CONF_UNKNOWN,
                    "slower_destination_rate_delay");
     assert_finding("virtual_alias_maps = proxy:mysql:my\nmy_hosts = x\n", smtp, -1, "");
-    assert_finding("always_bcc = x@y\n", smtp, CONF_NOT_HONOURED, "always_bcc: not supported");
+    assert_finding("always_bcc = x@y\n", smtp, CONF_NOT_HONOURED, "always_bcc=x@y: not supported");
     assert_finding("always_bcc =\n", smtp, -1, "");
     assert_finding("smtpd_milters = inet:x:1\n", smtp, CONF_RESTRICTS, "smtpd_milters");
     assert_finding("smtpd_client_message_rate_limit = 0\n", smtp, -1, "");
     assert_finding("", "a unix - - n - - b -o content_filter=x\n", CONF_RESTRICTS,
-                   "master.cf, line 1: service a: -o content_filter");
+                   "master.cf, line 1: -o content_filter=x: ");
     assert_finding("content_filter = $x\n", smtp, -1, "");
 }
 
