@@ -1,0 +1,298 @@
+/* restrict_load.c: reading smtpd_*_restrictions. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "smtpd/restrict_internal.h"
+
+enum { CLASS_DEPTH_MAX = 20 };
+
+static const char *const parameters[RESTRICT_STAGES] = {
+    [RESTRICT_CLIENT] = "smtpd_client_restrictions",
+    [RESTRICT_HELO] = "smtpd_helo_restrictions",
+    [RESTRICT_SENDER] = "smtpd_sender_restrictions",
+    [RESTRICT_RELAY] = "smtpd_relay_restrictions",
+    [RESTRICT_RECIPIENT] = "smtpd_recipient_restrictions",
+    [RESTRICT_DATA] = "smtpd_data_restrictions",
+    [RESTRICT_END_OF_DATA] = "smtpd_end_of_data_restrictions",
+};
+
+/* --- words ---------------------------------------------------------------------------- */
+
+/* Next word; braces keep together what holds blanks or commas. */
+static bool next_word(struct span *rest, struct span *word)
+{
+    size_t depth = 0, n;
+
+    while (rest->n > 0 && (rest->p[0] == ',' || ascii_is_space(rest->p[0])))
+        *rest = span_drop(*rest, 1);
+    for (n = 0; n < rest->n; n++) {
+        char c = rest->p[n];
+
+        if (c == '{')
+            depth++;
+        else if (c == '}' && depth > 0)
+            depth--;
+        else if (depth == 0 && (c == ',' || ascii_is_space(c)))
+            break;
+    }
+    *word = span_take(*rest, n);
+    *rest = span_drop(*rest, n);
+    if (word->n > 2 && word->p[0] == '{' && word->p[word->n - 1] == '}')
+        *word = span_trim(span_take(span_drop(*word, 1), word->n - 2));
+    return word->n > 0;
+}
+
+static bool is_class_name(const struct conf *conf, struct span name)
+{
+    struct span rest = span_cstr(conf_string(conf, "smtpd_restriction_classes")), word;
+
+    while (span_token(&rest, ", \t\r\n", &word))
+        if (span_eq(word, name))
+            return true;
+    return false;
+}
+
+static bool is_table(struct span word)
+{
+    return span_find(word, ':') > 0;
+}
+
+/* --- checking without tables ------------------------------------------------------------ */
+
+static int check_list(const struct conf *conf, struct span list, struct span *bad, unsigned depth);
+
+static int check_class(const struct conf *conf, struct span name, struct span *bad, unsigned depth)
+{
+    const char *value;
+
+    *bad = name;
+    if (depth >= CLASS_DEPTH_MAX)
+        return ERR_NOT_SUPPORTED;
+    value = conf_lookup(conf, name);
+    return value == NULL ? ERR_NOT_SUPPORTED : check_list(conf, span_cstr(value), bad, depth + 1);
+}
+
+static int check_list(const struct conf *conf, struct span list, struct span *bad, unsigned depth)
+{
+    struct span word, argument;
+
+    while (next_word(&list, &word)) {
+        const struct restrict_kind *kind = restrict_kind_find(word);
+        uint64_t number;
+        int rc = 0;
+
+        *bad = word;
+        if (kind == NULL && is_class_name(conf, word))
+            rc = check_class(conf, word, bad, depth);
+        else if (kind == NULL)
+            rc = ERR_NOT_SUPPORTED;
+        else if (kind->argument == RESTRICT_TABLE &&
+                 (!next_word(&list, &argument) || !is_table(argument)))
+            rc = ERR_NOT_SUPPORTED;
+        else if (kind->argument == RESTRICT_NUMBER &&
+                 (!next_word(&list, &argument) || span_to_u64(argument, &number) != 0))
+            rc = ERR_NOT_SUPPORTED;
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+int restrictions_check(const struct conf *conf, struct span list, struct span *bad)
+{
+    return check_list(conf, list, bad, 0);
+}
+
+/* As Postfix: without one of these everybody may relay, so nobody may start. */
+static bool has_relay_control(const struct conf *conf)
+{
+    static const char *const safe[] = {"reject_unauth_destination", "defer_unauth_destination",
+                                       "reject", "defer", "defer_if_permit"};
+    static const char *const lists[] = {"smtpd_relay_restrictions", "smtpd_recipient_restrictions"};
+
+    for (size_t i = 0; i < COUNT_OF(lists); i++) {
+        struct span rest = span_cstr(conf_string(conf, lists[i])), word, before = SPAN_NONE;
+
+        for (; next_word(&rest, &word); before = word)
+            for (size_t j = 0; j < COUNT_OF(safe); j++)
+                if (span_ieq(word, span_cstr(safe[j])) &&
+                    !span_ieq(before, SPAN_LIT("warn_if_reject")))
+                    return true;
+    }
+    return false;
+}
+
+int restrictions_check_all(const struct conf *conf, struct str *why)
+{
+    for (size_t i = 0; i < RESTRICT_STAGES; i++) {
+        struct span bad;
+
+        if (restrictions_check(conf, span_cstr(conf_string(conf, parameters[i])), &bad) != 0) {
+            str_printf(why, "%s: %.*s: unknown or unsupported restriction", parameters[i],
+                       SPAN_ARG(bad));
+            return ERR_NOT_SUPPORTED;
+        }
+    }
+    if (!has_relay_control(conf)) {
+        str_append_cstr(why, "in parameter smtpd_relay_restrictions or "
+                             "smtpd_recipient_restrictions, specify at least one working instance "
+                             "of: reject_unauth_destination, defer_unauth_destination, reject, "
+                             "defer or defer_if_permit");
+        return ERR_NOT_SUPPORTED;
+    }
+    return 0;
+}
+
+/* --- compiling ---------------------------------------------------------------------------- */
+
+static int compile_list(struct restrictions *r, struct span text, struct restriction_list *list,
+                        struct str *why);
+
+static int compile_class(struct restrictions *r, struct span name, struct restriction *item,
+                         struct str *why)
+{
+    struct restriction_class *class, **slot;
+
+    for (size_t i = 0; i < r->classes.len; i++)
+        if (span_eq(r->classes.items[i]->name, name)) {
+            item->class = &r->classes.items[i]->list;
+            return 0;
+        }
+    class = NEW(struct restriction_class);
+    slot = class != NULL ? array_push(&r->classes) : NULL;
+    if (slot == NULL) {
+        free(class);
+        return -ENOMEM;
+    }
+    *slot = class;
+    class->name = name;
+    item->class = &class->list;
+    return compile_list(r, span_cstr(conf_lookup(r->conf, name)), &class->list, why);
+}
+
+static int compile_list(struct restrictions *r, struct span text, struct restriction_list *list,
+                        struct str *why)
+{
+    struct span word, argument;
+    int rc = 0;
+
+    while (rc == 0 && next_word(&text, &word)) {
+        struct restriction *item = array_push(&list->items);
+        uint64_t number = 0;
+
+        if (item == NULL)
+            return -ENOMEM;
+        item->kind = restrict_kind_find(word);
+        if (item->kind == NULL) {
+            struct restriction class = {0};
+
+            /* The array may move while the class is compiled. */
+            rc = compile_class(r, word, &class, why);
+            *array_last(&list->items) = class;
+            continue;
+        }
+        if (item->kind->argument == RESTRICT_TABLE) {
+            next_word(&text, &argument);
+            rc = map_open(&item->table, r->conf, argument, why);
+        } else if (item->kind->argument == RESTRICT_NUMBER) {
+            next_word(&text, &argument);
+            (void)span_to_u64(argument, &number);
+            item->number = (int64_t)(number < 86400 ? number : 86400);
+        }
+    }
+    return rc;
+}
+
+static void load_values(struct restrictions *r)
+{
+    const struct conf *conf = r->conf;
+    const struct {
+        int *value;
+        const char *name;
+    } codes[] = {
+        {&r->access_reject_code, "access_map_reject_code"},
+        {&r->access_defer_code, "access_map_defer_code"},
+        {&r->reject_code, "reject_code"},
+        {&r->defer_code, "defer_code"},
+        {&r->relay_code, "relay_domains_reject_code"},
+        {&r->unknown_local_code, "unknown_local_recipient_reject_code"},
+        {&r->unknown_alias_code, "unknown_virtual_alias_reject_code"},
+        {&r->unknown_mailbox_code, "unknown_virtual_mailbox_reject_code"},
+        {&r->unknown_relay_code, "unknown_relay_recipient_reject_code"},
+        {&r->multi_recipient_bounce_code, "multi_recipient_bounce_reject_code"},
+        {&r->non_fqdn_code, "non_fqdn_reject_code"},
+        {&r->invalid_helo_code, "invalid_hostname_reject_code"},
+        {&r->unknown_address_code, "unknown_address_reject_code"},
+        {&r->unknown_client_code, "unknown_client_reject_code"},
+        {&r->plaintext_code, "plaintext_reject_code"},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(codes); i++)
+        *codes[i].value = (int)conf_int(conf, codes[i].name);
+    r->null_key = span_cstr(conf_string(conf, "smtpd_null_access_lookup_key"));
+    r->delimiters = conf_string(conf, "recipient_delimiter");
+    r->access_domain_flags = map_match_domain_flags(conf, "smtpd_access_maps");
+    r->allow_untrusted_routing = conf_bool(conf, "allow_untrusted_routing");
+    r->reject_unlisted_recipient = conf_bool(conf, "smtpd_reject_unlisted_recipient");
+    r->reject_unlisted_sender = conf_bool(conf, "smtpd_reject_unlisted_sender");
+    r->relay_before_recipient = conf_bool(conf, "smtpd_relay_before_recipient_restrictions");
+}
+
+int restrictions_load(struct restrictions **out, const struct conf *conf, struct str *why)
+{
+    struct restrictions *r;
+    int rc = restrictions_check_all(conf, why);
+
+    *out = NULL;
+    if (rc != 0)
+        return rc;
+    r = NEW(struct restrictions);
+    if (r == NULL)
+        return -ENOMEM;
+    r->conf = conf;
+    load_values(r);
+    for (size_t i = 0; i < RESTRICT_STAGES && rc == 0; i++) {
+        rc = compile_list(r, span_cstr(conf_string(conf, parameters[i])), &r->stages[i], why);
+        if (rc != 0) {
+            struct str reason = {0};
+
+            str_append(&reason, str_span(why));
+            str_clear(why);
+            str_printf(why, "%s: %s", parameters[i], str_cstr(&reason));
+            str_fini(&reason);
+        }
+    }
+    if (rc != 0) {
+        restrictions_free(r);
+        return rc;
+    }
+    *out = r;
+    return 0;
+}
+
+static void free_list(struct restriction_list *list)
+{
+    for (size_t i = 0; i < list->items.len; i++)
+        map_free(list->items.items[i].table);
+    array_free(&list->items);
+}
+
+void restrictions_free(struct restrictions *r)
+{
+    if (r == NULL)
+        return;
+    for (size_t i = 0; i < RESTRICT_STAGES; i++)
+        free_list(&r->stages[i]);
+    for (size_t i = 0; i < r->classes.len; i++) {
+        free_list(&r->classes.items[i]->list);
+        free(r->classes.items[i]);
+    }
+    array_free(&r->classes);
+    free(r);
+}
+
+bool restrict_is_set(const struct restrictions *r, enum restrict_stage stage)
+{
+    return r->stages[stage].items.len > 0;
+}
