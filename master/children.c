@@ -86,7 +86,6 @@ static void child_ready(struct child *child)
         return;
     child->entry->kind = child->kind;
     contain_started(&child->entry->containment);
-    send_refused(child);
     if (child->is_wakeup_due)
         control_send(child->control_fd, CONTROL_WAKEUP, 0, NULL);
     child->is_wakeup_due = false;

@@ -39,6 +39,7 @@ static void free_words(spawn_words *words)
 static void build_command(spawn_words *words, const struct service_entry *entry, uint32_t limit)
 {
     char number[16];
+    const char *address;
 
     add_word(words, entry->program);
     add_word(words, "-n");
@@ -53,6 +54,11 @@ static void build_command(spawn_words *words, const struct service_entry *entry,
     for (size_t i = 0; i < entry->listeners.len; i++) {
         add_word(words, "-s");
         add_word(words, entry->listeners.items[i]->label);
+    }
+    for (unsigned i = 0; (address = contain_refused(&entry->containment, clock_mono_ms(), i));
+         i++) {
+        add_word(words, "-r");
+        add_word(words, address);
     }
     for (unsigned i = 0; i < entry->options->verbose; i++)
         add_word(words, "-v");

@@ -25,6 +25,11 @@ static int take_option(struct inherit *out, char option, const char *value)
             return ERR_SYNTAX;
         out->listeners[out->listener_count++] = value;
         return 0;
+    case 'r':
+        if (out->refused_count == INHERIT_REFUSED_MAX)
+            return ERR_SYNTAX;
+        out->refused[out->refused_count++] = value;
+        return 0;
     case 'l':
         return span_to_u32(span_cstr(value), &out->limit);
     case 'o':

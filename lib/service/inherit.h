@@ -3,6 +3,7 @@
  * fixed numbers. Both ends are here.
  *
  *     PROGRAM -n ENTRY -t TYPE [-s SOCKET]... -c CONFIG_DIRECTORY [-l LIMIT] [-v]
+ *             [-r ADDRESS]...
  *             [-o NAME=VALUE]... [ARGUMENT...]
  *
  * Descriptor 3 is the control socket, 4 the statistics page, 5 main.cf as master
@@ -27,6 +28,7 @@ enum {
     INHERIT_LISTENER_FD = 6,
     INHERIT_LISTENERS_MAX = 64,
     INHERIT_OVERRIDES_MAX = 256,
+    INHERIT_REFUSED_MAX = 16,
 };
 
 struct inherit {
@@ -40,6 +42,8 @@ struct inherit {
     uint32_t verbosity;                           /* -v, counted */
     const char *overrides[INHERIT_OVERRIDES_MAX]; /* -o */
     size_t override_count;
+    const char *refused[INHERIT_REFUSED_MAX]; /* -r: clients that took processes down */
+    size_t refused_count;
     char *const *arguments; /* the rest, NULL-terminated */
 };
 

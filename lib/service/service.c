@@ -324,6 +324,8 @@ static int start_helpers(void)
 {
     int code = 0;
 
+    for (size_t i = 0; i < process.inherit.refused_count; i++)
+        accept_refuse(span_cstr(process.inherit.refused[i]));
     for (size_t i = 0; i < process.listener_count && code == 0; i++)
         code = task_group_spawn(&process.helpers, "accept", accept_run, (void *)i);
     if (code == 0 && process.control_fd >= 0)

@@ -55,7 +55,8 @@ static int try_open(const char *path)
 static bool obey(int fd, char *line)
 {
     char text[1200];
-    char *const arguments[] = {"true", NULL};
+    static char name[] = "true";
+    char *const arguments[] = {name, NULL};
 
     if (strcmp(line, "quit") == 0)
         return false;
