@@ -111,6 +111,16 @@ $(BUILD)/$(basename $(2)): $(call objects,$(2)) $(call objects,$(filter-out %_ma
 endef
 $(foreach dir,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard tests/unit/*/test_*.c))))),$(foreach t,$(wildcard tests/unit/$(dir)/test_*.c),$(eval $(call unit_program,$(dir),$(t)))))
 
+# The journal's simulation needs the library with switches for its rules.
+SIM_OBJECTS := $(patsubst %.c,$(BUILD)/switched/%.o,$(filter-out lib/journal/batch.c,$(call lib_sources,journal)) $(wildcard tests/sim/*.c))
+$(BUILD)/switched/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -DJOURNAL_RULE_SWITCHES -Itests/sim -MMD -MP -c $< -o $@
+$(BUILD)/tests/sim/test_simulation: $(SIM_OBJECTS) $(call archive,base)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) $(ALL_LIBS)
+UNIT_PROGRAMS_journal += $(BUILD)/tests/sim/test_simulation
+
 .PHONY: unit unit-programs
 unit-programs: $(foreach dir,$(UNIT),$(UNIT_PROGRAMS_$(dir)))
 unit: unit-programs

@@ -12,6 +12,7 @@ struct life {
     uint64_t seed;
     unsigned crashes; /* power cuts and kills in this life */
     uint32_t alignment;
+    uint64_t reserve; /* numbers reserved at a time; 0: the usual */
     struct sim_options disk;
     /* What came of it. */
     char failure[200]; /* empty: nothing was lost */

@@ -157,7 +157,7 @@ static int open_journal(struct journal_shared **j)
 {
     struct journal_options options = {.segment_size = SEGMENT,
                                       .alignment = the_life->alignment,
-                                      .reserve = 32,
+                                      .reserve = the_life->reserve ? the_life->reserve : 32,
                                       .write_ahead_max = 2048};
 
     return journal_shared_open(sim_disk(), &options, &boot, true, j);

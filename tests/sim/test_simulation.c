@@ -25,6 +25,7 @@ struct setting {
     life_fn *live;
     uint32_t alignment;
     struct sim_options disk;
+    uint64_t reserve; /* 0: the life's own */
 };
 
 static const struct setting settings[] = {
@@ -34,12 +35,17 @@ static const struct setting settings[] = {
     {"store", life_store, 8, {.sector = 512, .stale = true}},
     {"store, large sectors", life_store, 8, {.sector = 4096}},
     {"store, 512 aligned, sectors are destroyed", life_store, 512, {512, true, false}},
+    {"store, small ranges of numbers", life_store, 8, {.sector = 512}, 3},
 };
-enum { QUEUE = 0, QUEUE_UNALIGNED = 1, STORE = 3, STORE_LARGE = 4 };
+enum { QUEUE = 0, QUEUE_UNALIGNED = 1, STORE = 3, STORE_LARGE = 4, STORE_SMALL = 6 };
 
 static void live(const struct setting *s, uint64_t seed, struct life *life)
 {
-    *life = (struct life){.seed = seed, .crashes = 10, .alignment = s->alignment, .disk = s->disk};
+    *life = (struct life){.seed = seed,
+                          .crashes = 10,
+                          .alignment = s->alignment,
+                          .disk = s->disk,
+                          .reserve = s->reserve};
     s->live(life);
 }
 
@@ -48,7 +54,7 @@ static uint64_t wanted_crashes(void)
 {
     const char *text = getenv("CRASHES");
 
-    return text != NULL ? strtoull(text, NULL, 10) : 3000;
+    return text != NULL ? strtoull(text, NULL, 10) : 600;
 }
 
 static void nothing_is_lost(void **state)
