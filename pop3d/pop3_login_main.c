@@ -10,6 +10,7 @@ static int start(const struct conf *conf)
 static const struct service pop3_login_service = {
     .name = "pop3-login",
     .kind = SERVICE_CLIENTS,
+    .are_clients_handed = true,
     .user_parameter = "waypost_login_user",
     .is_chrooted = true,
     .on_start = start,

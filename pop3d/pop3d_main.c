@@ -22,6 +22,7 @@ static int start(const struct conf *conf)
 static const struct service pop3d_service = {
     .name = "pop3d",
     .kind = SERVICE_CLIENTS,
+    .are_clients_handed = true,
     .user_parameter = "waypost_store_user",
     .rights = SERVICE_FILES,
     .paths = paths,

@@ -130,7 +130,7 @@ static void accept_arrival(struct ipc_in *m)
     a->login.is_secured = true;
     if (str_set(&a->login.peer, peer) < 0 || str_set(&a->login.local, local) < 0 ||
         str_set(&a->login.tls, tls) < 0 ||
-        task_spawn(shared.protocol->program, serve_arrival, a) == NULL) {
+        service_client_spawn(shared.protocol->program, serve_arrival, a) < 0) {
         fd_close(&a->fd);
         fini(&a->login);
         free(a);

@@ -21,7 +21,6 @@ static struct {
     const struct mailbox_protocol *protocol;
     struct auth_client *auth;
     size_t memory_limit, user_limit;
-    size_t sessions;
     struct hash by_user; /* sessions per user and client address */
 } shared;
 
@@ -55,11 +54,6 @@ int mailbox_start(const struct conf *conf, const struct mailbox_protocol *protoc
     shared.memory_limit = (size_t)conf_int(conf, "session_memory_limit");
     shared.user_limit = (size_t)conf_int(conf, "mail_max_userip_connections");
     return shared.auth != NULL ? 0 : -ENOMEM;
-}
-
-size_t mailbox_session_count(void)
-{
-    return shared.sessions;
 }
 
 /* --- sessions per user and address --------------------------------------------------- */
@@ -129,7 +123,6 @@ static void run_session(void *arg)
     task_set_note(str_span(&note), SPAN_NONE);
     str_fini(&note);
     shared.protocol->serve(&c->session);
-    shared.sessions--;
     free_client(c);
 }
 
@@ -209,12 +202,11 @@ static void answer_session(void *arg)
     if (session_decode(r->message, &h) == 0)
         c = admit(&h, &why);
     if (c != NULL) {
-        shared.sessions++;
-        if (task_spawn(shared.protocol->name, run_session, c) == NULL) {
-            shared.sessions--;
+        int rc = service_client_spawn(shared.protocol->name, run_session, c);
+        if (rc < 0) {
             free_client(c);
             c = NULL;
-            why = "temporary";
+            why = rc == ERR_LIMIT ? "limit" : "temporary";
         }
     }
     reply(r, c != NULL ? NULL : why);

@@ -30,7 +30,5 @@ struct mailbox_protocol {
 /* For a program's struct service. */
 int mailbox_start(const struct conf *conf, const struct mailbox_protocol *protocol);
 void mailbox_serve_client(struct service_client *client);
-/* Sessions that run now. */
-size_t mailbox_session_count(void);
 
 #endif

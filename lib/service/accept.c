@@ -99,10 +99,11 @@ static void count_client(int change)
 static void client_main(void *arg)
 {
     struct client *client = arg;
+    bool is_carrier = process.service->are_clients_handed && client->public.peer == NULL;
 
     process.service->on_client(&client->public);
     free(client);
-    if (!process.service->are_clients_handed)
+    if (!is_carrier)
         count_client(-1);
 }
 
@@ -154,7 +155,8 @@ static int start_client(int fd, const char *listener, const struct net_address *
                         const struct net_address *local)
 {
     struct client *client = NEW(struct client);
-    bool is_unix = peer->family == AF_UNSPEC, is_handed = process.service->are_clients_handed;
+    bool is_unix = peer->family == AF_UNSPEC;
+    bool is_handed = is_unix && process.service->are_clients_handed;
 
     if (client == NULL)
         return -ENOMEM;

@@ -65,8 +65,8 @@ struct service {
     unsigned rights;
     const char *const *paths; /* parameters that name directories, NULL-terminated */
     bool is_chrooted;         /* into the run directory, when started as root */
-    /* Clients come over connections from other programs (imapd from logins): the
-     * accept loop's connections are not counted and are cancelled by a drain; what
+    /* On Unix sockets clients come over connections from other programs (imapd from
+     * logins): those connections are not counted and are cancelled by a drain; what
      * service_client_spawn() starts is counted. */
     bool are_clients_handed;
     struct task_options tasks; /* stack size and threads; zero: defaults */
