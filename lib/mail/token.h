@@ -21,7 +21,9 @@ struct token_reader {
 
 static inline struct token_reader token_begin(struct span text)
 {
-    return (struct token_reader){text.p, text.p + text.n, NULL};
+    const char *p = text.p != NULL ? text.p : "";
+
+    return (struct token_reader){p, p + text.n, NULL};
 }
 
 static inline bool token_at_end(const struct token_reader *r)

@@ -10,8 +10,8 @@ int32_t utf8_next(struct span *text)
                     : p[0] < 0xf0 ? 2
                     : p[0] < 0xf5 ? 3
                                   : 9;
-    int32_t c = more == 0 ? p[0] : p[0] & (0x3f >> more);
-    bool is_good = more < text->n;
+    int32_t c = more == 0 ? p[0] : p[0] & (0x3f >> (more & 3));
+    bool is_good = more <= 3 && more < text->n;
 
     for (unsigned i = 1; i <= more && is_good; i++) {
         is_good = (p[i] & 0xc0) == 0x80;
