@@ -1,0 +1,314 @@
+/* bounce: turns results into notifications. See bounce(8). */
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "queue/queue.h"
+#include "report.h"
+#include "route/route.h"
+#include "service/service.h"
+
+enum { HELLO_MS = 10000, COPY_PIECE = 32768 };
+
+static struct {
+    const char *myhostname, *mail_name, *myorigin, *double_bounce_sender;
+    const char *notice_2bounce, *notice_bounce, *notice_delay, *notify_classes;
+    uint64_t size_limit;
+    int64_t delay_warning_s, queue_lifetime_s, ipc_timeout_ms;
+    struct route *route;
+    struct queue_client *queue;
+} config;
+
+static bool has_class(const char *class)
+{
+    struct span list = span_cstr(config.notify_classes), item;
+
+    while (span_token(&list, ", \t\r\n", &item))
+        if (span_ieq(item, span_cstr(class)))
+            return true;
+    return false;
+}
+
+/* --- one notification ------------------------------------------------------------------ */
+
+struct copy_job {
+    const struct queue_content *content;
+    uint64_t offset, left;
+    struct str out;
+    int rc;
+};
+
+static void run_copy(void *arg)
+{
+    struct copy_job *job = arg;
+    uint64_t n = job->left < COPY_PIECE ? job->left : COPY_PIECE;
+
+    str_clear(&job->out);
+    job->rc = queue_content_copy(job->content, job->offset, n, &job->out);
+    job->offset += n;
+    job->left -= n;
+}
+
+/* The original, in pieces read on a worker. */
+static int append_original(struct queue_upload *u, const struct bounce_request *r,
+                           const struct report_options *o)
+{
+    struct copy_job job = {.content = &r->content, .left = report_returned_size(r, o)};
+    int rc = 0;
+
+    while (rc == 0 && job.left > 0) {
+        rc = task_offload(TASK_POOL_STORE, run_copy, &job);
+        if (rc == 0)
+            rc = job.rc;
+        if (rc == 0)
+            rc = queue_upload_append(u, str_span(&job.out));
+    }
+    str_fini(&job.out);
+    return rc;
+}
+
+static int append_report(struct queue_upload *u, const struct bounce_request *r,
+                         const struct report_options *o)
+{
+    struct str text = {0};
+    int rc = report_print(r, o, &text);
+
+    if (rc == 0)
+        rc = queue_upload_append(u, str_span(&text));
+    if (rc == 0)
+        rc = append_original(u, r, o);
+    str_clear(&text);
+    if (rc == 0)
+        rc = report_print_end(o, &text);
+    if (rc == 0)
+        rc = queue_upload_append(u, str_span(&text));
+    str_fini(&text);
+    return rc;
+}
+
+/* "postmaster" is at myorigin; aliases are expanded as on any receipt. */
+static int add_recipients(struct queue_message *m, struct span to)
+{
+    struct route_expansion list = {0};
+    struct str address = {0}, why = {0};
+
+    int rc = route_rewrite(config.route, ROUTE_CONTEXT_LOCAL, to, &address);
+    if (rc == 0)
+        rc = route_expand(config.route, str_span(&address), &m->arena, &list, &why);
+    if (rc == ERR_LIMIT) {
+        /* Better to the address itself than to nobody. */
+        log_warn("%s", str_cstr(&why));
+        rc = queue_message_add(m, str_span(&address)) == NULL ? -ENOMEM : 0;
+    } else {
+        for (size_t i = 0; rc == 0 && i < list.recipients.len; i++) {
+            struct queue_recipient *added = queue_message_add(m, list.recipients.items[i]);
+
+            if (added == NULL)
+                rc = -ENOMEM;
+            else if (!span_eq(added->address, str_span(&address)))
+                rc = arena_copy(&m->arena, str_span(&address), &added->original);
+        }
+    }
+    route_expansion_free(&list);
+    str_fini(&address);
+    str_fini(&why);
+    return rc;
+}
+
+static void log_message_id(const char *id, struct span message_id)
+{
+    char own[64], other[96];
+    const char *slash;
+
+    snprintf(own, sizeof(own), "%s", log_tag());
+    slash = strrchr(own, '/');
+    snprintf(other, sizeof(other), "%.*scleanup", slash != NULL ? (int)(slash + 1 - own) : 0, own);
+    log_set_tag(other);
+    log_info("%s: message-id=<%.*s>", id, SPAN_ARG(message_id));
+    log_set_tag(own);
+}
+
+static int send_notification(const struct bounce_request *r, struct report_options *o,
+                             const char *what, uint32_t flags, struct span sender)
+{
+    struct queue_message m;
+    struct queue_upload *u = NULL;
+    struct str message_id = {0};
+    char id[QUEUE_ID_TEXT_MAX];
+
+    queue_message_init(&m, NULL);
+    int rc = queue_take_id(config.queue, &m.id);
+    o->queue_id = queue_id_format(id, m.id);
+    m.arrival_us = m.id.time_us;
+    m.sender = sender;
+    m.flags = flags | (r->message.flags & QUEUE_MESSAGE_SMTPUTF8);
+    m.rewrite_context = SPAN_LIT("local");
+    if ((queue_content_flags(&r->content) & QUEUE_EXTENT_8BIT) != 0)
+        m.body = QUEUE_BODY_8BITMIME;
+    if (rc == 0)
+        rc = add_recipients(&m, o->recipient);
+    if (rc == 0)
+        rc = queue_upload_begin(&u, config.queue, NULL);
+    if (rc == 0)
+        rc = append_report(u, r, o);
+    if (rc == 0) {
+        report_message_id(o, &message_id);
+        m.message_id = str_span(&message_id);
+        log_message_id(id, m.message_id);
+        rc = queue_commit(config.queue, &m, u);
+    } else {
+        queue_upload_abort(u);
+    }
+    if (rc == 0)
+        log_info("%s: %s: %s", o->original_id, what, id);
+    else
+        log_warn("%s: %s cannot be queued: %s", o->original_id, what, error_text(rc));
+    str_fini(&message_id);
+    queue_message_fini(&m);
+    return rc;
+}
+
+/* --- who is told -------------------------------------------------------------------------- */
+
+static bool is_double_bounce(struct span sender)
+{
+    struct span local = route_local_part(sender);
+
+    return span_ieq(local, span_cstr(config.double_bounce_sender));
+}
+
+/* From an address whose failures end here. */
+static int tell_postmaster(const struct bounce_request *r, struct report_options *o,
+                           const char *recipient, const char *what)
+{
+    struct str sender = {0};
+
+    str_printf(&sender, "%s@%s", config.double_bounce_sender, config.myhostname);
+    o->audience = REPORT_TO_POSTMASTER;
+    o->recipient = span_cstr(recipient);
+    int rc = send_notification(r, o, what, QUEUE_MESSAGE_DOUBLE_BOUNCE | QUEUE_MESSAGE_INTERNAL,
+                               str_span(&sender));
+    str_fini(&sender);
+    return rc;
+}
+
+static int notify(const struct bounce_request *r)
+{
+    static const char *const whats[BOUNCE_KINDS] = {"sender non-delivery notification",
+                                                    "sender delay notification",
+                                                    "sender delivery status notification"};
+    char original_id[QUEUE_ID_TEXT_MAX];
+    struct report_options o = {.myhostname = config.myhostname,
+                               .mail_name = config.mail_name,
+                               .size_limit = config.size_limit,
+                               .now_s = clock_wall_s(),
+                               .delay_warning_s = config.delay_warning_s,
+                               .queue_lifetime_s = config.queue_lifetime_s,
+                               .original_id = queue_id_format(original_id, r->message.id),
+                               .recipient = r->message.sender};
+    bool is_failure = r->kind == BOUNCE_FAILURE;
+
+    if (is_double_bounce(r->message.sender)) {
+        if (is_failure)
+            log_warn("%s: undeliverable postmaster notification discarded", original_id);
+        return 0;
+    }
+    if (r->message.sender.n == 0) {
+        /* The null sender is never answered (RFC 5321 4.5.5). */
+        return is_failure && has_class("2bounce")
+                   ? tell_postmaster(r, &o, config.notice_2bounce,
+                                     "postmaster non-delivery notification")
+                   : 0;
+    }
+    int rc = send_notification(r, &o, whats[r->kind], QUEUE_MESSAGE_BOUNCE, SPAN_NONE);
+    if (rc == 0 && is_failure && has_class("bounce"))
+        tell_postmaster(r, &o, config.notice_bounce, "postmaster non-delivery notification");
+    if (rc == 0 && r->kind == BOUNCE_DELAY && has_class("delay"))
+        tell_postmaster(r, &o, config.notice_delay, "postmaster delay notification");
+    return rc;
+}
+
+/* --- the service ----------------------------------------------------------------------------- */
+
+static int on_load(const struct conf *conf, struct str *why)
+{
+    config.myhostname = conf_string(conf, "myhostname");
+    config.mail_name = conf_string(conf, "mail_name");
+    config.myorigin = conf_string(conf, "myorigin");
+    config.double_bounce_sender = conf_string(conf, "double_bounce_sender");
+    config.notice_2bounce = conf_string(conf, "2bounce_notice_recipient");
+    config.notice_bounce = conf_string(conf, "bounce_notice_recipient");
+    config.notice_delay = conf_string(conf, "delay_notice_recipient");
+    config.notify_classes = conf_string(conf, "notify_classes");
+    config.size_limit = (uint64_t)conf_int(conf, "bounce_size_limit");
+    config.delay_warning_s = conf_seconds(conf, "delay_warning_time");
+    config.queue_lifetime_s = conf_seconds(conf, "maximal_queue_lifetime");
+    config.ipc_timeout_ms = conf_ms(conf, "ipc_timeout");
+    return route_load(&config.route, conf, why);
+}
+
+static int on_start(const struct conf *conf)
+{
+    config.queue = queue_client_new("qmgr", config.ipc_timeout_ms);
+    return config.queue == NULL ? -ENOMEM : 0;
+}
+
+/* Calls are served one after the other on a connection: qmgr has one, and
+ * notifications are not in a hurry. */
+static int answer(struct ipc_conn *c, struct ipc_in *m)
+{
+    struct bounce_request r;
+    struct ipc_out reply = {0};
+    int rc = ipc_is(m, "notify") ? bounce_request_decode(&r, m) : ERR_PROTOCOL;
+
+    if (ipc_is(m, "notify")) {
+        if (rc == 0)
+            rc = notify(&r);
+        bounce_request_fini(&r);
+    }
+    ipc_begin_reply(&reply, m);
+    ipc_put_i64(&reply, "error", rc);
+    rc = ipc_send(c, &reply, deadline_in(config.ipc_timeout_ms));
+    ipc_out_fini(&reply);
+    return rc;
+}
+
+static void on_client(struct service_client *client)
+{
+    struct ipc_conn *c;
+    struct ipc_in *m;
+
+    if (ipc_accept(&c, client->fd, BOUNCE_PROTOCOL, BOUNCE_PROTOCOL_VERSION,
+                   deadline_in(HELLO_MS)) < 0)
+        return;
+    while (ipc_receive(c, &m, DEADLINE_NONE) == 0) {
+        int rc = answer(c, m);
+        ipc_in_free(m);
+        if (rc < 0)
+            break;
+    }
+    ipc_close(c);
+}
+
+static void on_stop(void)
+{
+    queue_client_free(config.queue);
+    route_free(config.route);
+}
+
+static const struct service bounce_service = {
+    .name = "bounce",
+    .kind = SERVICE_SINGLE,
+    .user_parameter = "waypost_queue_user",
+    .is_chrooted = true,
+    .on_load = on_load,
+    .on_start = on_start,
+    .on_client = on_client,
+    .on_stop = on_stop,
+};
+
+int main(int argc, char **argv)
+{
+    return service_main(argc, argv, &bounce_service);
+}
