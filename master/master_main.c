@@ -218,17 +218,27 @@ static void live(void)
     stop_all();
 }
 
-static void first_task(void *arg)
+/* The children of the master before this one. */
+static void watch_adopted(void)
 {
-    struct child *child;
+    struct list adopted, *item;
 
-    log_channel_batch();
-    LIST_FOR_SAFE(item, &master.retired)
-    {
-        child = LIST_ITEM(item, struct child, link);
+    list_init(&adopted);
+    while ((item = list_pop(&master.retired)) != NULL)
+        list_append(&adopted, item);
+    while (!list_is_empty(&adopted)) {
+        struct child *child = LIST_ITEM(adopted.next, struct child, link);
+
         if (child_watch(child) == 0)
             child_retire(child);
     }
+}
+
+static void first_task(void *arg)
+{
+
+    log_channel_batch();
+    watch_adopted();
     if (task_spawn("control", status_serve, (void *)(intptr_t)master.control_fd) == NULL ||
         listeners_watch() < 0) {
         log_error("out of memory at start");
