@@ -35,6 +35,8 @@ static int add(struct checker *k, enum conf_finding_kind kind, const struct plac
     if (f == NULL)
         return -ENOMEM;
     f->kind = kind;
+    /* Names of main.cf end with a NUL. */
+    f->name = at->entry == NULL ? at->name.p : NULL;
     str_printf(&f->text, "%s/%s, line %u: %s", conf_directory(k->c),
                at->entry != NULL ? "master.cf" : "main.cf", at->line, before);
     str_printf(&f->text, "%s%.*s=%.*s%s", at->entry != NULL ? "-o " : "", SPAN_ARG(at->name),

@@ -18,7 +18,8 @@ enum conf_finding_kind {
 
 struct conf_finding {
     enum conf_finding_kind kind;
-    struct str text; /* with file and line */
+    const char *name; /* as set in main.cf, borrowed from conf; NULL: in master.cf */
+    struct str text;  /* with file and line */
 };
 
 struct conf_findings {

@@ -265,7 +265,7 @@ static int read_command(struct reader *r)
         return wrong(r, "the command must not be a path", word);
     if ((got = keep(r, word, &r->entry.command)) < 0)
         return got;
-    r->entry.command_line = r->entry.command;
+    r->entry.columns[COLUMNS] = r->entry.command;
     if ((got = keep(r, span_trim(r->rest), &r->entry.command_line)) < 0)
         return got;
     while ((got = next_word(r, &word, &is_braced)) > 0) {
@@ -291,6 +291,8 @@ static int keep_lists(struct reader *r)
         arguments[i] = r->arguments.items[i];
     r->entry.overrides = overrides;
     r->entry.override_count = r->overrides.len;
+    r->entry.written_overrides = overrides;
+    r->entry.written_count = r->overrides.len;
     r->entry.arguments = arguments;
     r->entry.argument_count = r->arguments.len;
     return 0;

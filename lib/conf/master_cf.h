@@ -47,9 +47,11 @@ struct master_entry {
      * service of Postfix that has no process of its own here; else NULL. Master
      * does not start such entries. */
     const char *taken_over_by;
-    /* The columns as they were written ("-" and all), and the command line, for
-     * postconf -M. */
-    const char *columns[7];
+    /* As the file has it, for postconf -M: the columns ("-" and all) with the
+     * command as the last, the overrides, and all that is behind the command. */
+    const char *columns[8];
+    const char *const *written_overrides;
+    size_t written_count;
     const char *command_line;
 };
 
