@@ -99,25 +99,30 @@ static void body(void)
     leave(true);
 }
 
+static void begin(struct process *p, unsigned group, sim_fn *fn, void *arg)
+{
+    if (p->stack == NULL)
+        p->stack = malloc(STACK_SIZE);
+    p->group = group;
+    p->fn = fn;
+    p->arg = arg;
+    p->is_used = true;
+    p->is_dead = sim_is_dead(); /* a thread of a killed process */
+    p->fake_stack = NULL;
+    getcontext(&p->context);
+    p->context.uc_stack.ss_sp = p->stack;
+    p->context.uc_stack.ss_size = STACK_SIZE;
+    p->context.uc_link = NULL;
+    makecontext(&p->context, body, 0);
+}
+
 bool sim_spawn(unsigned group, sim_fn *fn, void *arg)
 {
     for (size_t i = 0; i < SIM_PROCESSES; i++) {
         struct process *p = &processes[i];
         if (p->is_used)
             continue;
-        if (p->stack == NULL)
-            p->stack = malloc(STACK_SIZE);
-        p->group = group;
-        p->fn = fn;
-        p->arg = arg;
-        p->is_used = true;
-        p->is_dead = sim_is_dead(); /* a thread of a killed process */
-        p->fake_stack = NULL;
-        getcontext(&p->context);
-        p->context.uc_stack.ss_sp = p->stack;
-        p->context.uc_stack.ss_size = STACK_SIZE;
-        p->context.uc_link = NULL;
-        makecontext(&p->context, body, 0);
+        begin(p, group, fn, arg);
         return true;
     }
     return false;
