@@ -217,7 +217,7 @@ static int make_room(struct stream *s)
 }
 
 /* Sends what waits to be sent, and gives back buffers that hold nothing. */
-static int wait_for_input(struct stream *s, int events, deadline_t deadline)
+static int settle(struct stream *s, deadline_t deadline)
 {
     if (stream_unsent(s) > 0 && s->out_error == 0) {
         int rc = stream_flush(s, deadline);
@@ -230,7 +230,14 @@ static int wait_for_input(struct stream *s, int events, deadline_t deadline)
         stream_release_input(s);
     if (s->out.data != NULL && stream_unsent(s) == 0 && !s->is_sending)
         str_fini(&s->out);
-    return stream_wait(s, events, deadline);
+    return 0;
+}
+
+static int wait_for_input(struct stream *s, int events, deadline_t deadline)
+{
+    int rc = settle(s, deadline);
+
+    return rc < 0 ? rc : stream_wait(s, events, deadline);
 }
 
 static void note_traffic(struct stream *s, size_t got, size_t room)
@@ -340,6 +347,24 @@ int stream_peek(struct stream *s, size_t min, struct span *avail, deadline_t dea
     else if (rc == ERR_EOF && stream_buffered(s) > 0)
         rc = ERR_TRUNCATED;
     return rc;
+}
+
+int stream_wait_input(struct stream *s, struct task_cond *c, deadline_t deadline)
+{
+    int rc = settle(s, deadline);
+
+    if (rc < 0 || stream_buffered(s) > 0 || s->in_error != 0)
+        return rc;
+    if (s->transport != NULL)
+        return s->transport->wait(s->transport_arg, TASK_READABLE, deadline);
+    if (s->in.may_have_more) { /* look without waiting */
+        rc = fill(s, 0);
+        if (rc != -ETIMEDOUT)
+            return rc == -ECANCELED || rc == -ENOMEM ? rc : 0;
+        stream_release_input(s);
+    }
+    rc = task_fd_wait_or(&s->poll, TASK_READABLE, c, deadline);
+    return rc < 0 ? rc : rc == 0;
 }
 
 /* Octets up to and including the first LF, 0 without any. */

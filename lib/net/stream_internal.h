@@ -59,6 +59,8 @@ ssize_t stream_tls_write(struct stream *s, const void *buf, size_t n, int *event
 /* Octets inside the TLS layer: read before waiting. */
 bool stream_tls_has_pending(const struct stream *s);
 TASK_WAITS int stream_tls_shutdown(struct stream *s, deadline_t deadline);
+/* One try to send close_notify, without waiting. */
+int stream_tls_notify_close(struct stream *s);
 void stream_tls_free(struct stream *s);
 
 #endif

@@ -75,24 +75,39 @@ bool stream_tls_has_pending(const struct stream *s)
     return SSL_has_pending(s->tls->ssl) == 1;
 }
 
+/* 0 when close_notify is out, -EAGAIN with *events, or another negative code. */
+static int send_close(struct stream *s, int *events)
+{
+    int result, rc = 0;
+
+    if (s->tls->is_close_sent)
+        return 0;
+    ERR_clear_error();
+    errno = 0;
+    result = SSL_shutdown(s->tls->ssl);
+    if (result < 0)
+        rc = map_result(s, result, errno, events);
+    s->tls->is_close_sent = rc == 0;
+    return rc;
+}
+
+int stream_tls_notify_close(struct stream *s)
+{
+    int events;
+
+    return send_close(s, &events);
+}
+
 int stream_tls_shutdown(struct stream *s, deadline_t deadline)
 {
-    while (!s->tls->is_close_sent) {
-        int events, result, rc;
+    int events, rc;
 
-        ERR_clear_error();
-        errno = 0;
-        result = SSL_shutdown(s->tls->ssl);
-        if (result >= 0)
-            break;
-        rc = map_result(s, result, errno, &events);
-        if (rc == -EAGAIN)
-            rc = stream_wait(s, events, deadline);
+    while ((rc = send_close(s, &events)) == -EAGAIN) {
+        rc = stream_wait(s, events, deadline);
         if (rc < 0)
-            return rc;
+            break;
     }
-    s->tls->is_close_sent = true;
-    return 0;
+    return rc;
 }
 
 void stream_tls_free(struct stream *s)

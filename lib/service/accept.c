@@ -151,6 +151,17 @@ int service_client_spawn(const char *name, task_fn *fn, void *arg)
     return 0;
 }
 
+void service_client_keep(void)
+{
+    count_client(1);
+    tell_full();
+}
+
+void service_client_release(void)
+{
+    count_client(-1);
+}
+
 static int start_client(int fd, const char *listener, const struct net_address *peer,
                         const struct net_address *local)
 {

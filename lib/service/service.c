@@ -341,8 +341,10 @@ static void finish_clients(bool is_cancelled)
     if (!is_cancelled && is_single) {
         if (process.service->on_drain != NULL)
             task_group_wait(&process.clients, deadline_in(SINGLE_DRAIN_MS));
-    } else if (!is_cancelled) {
-        task_group_wait(&process.clients, DEADLINE_NONE);
+    } else if (!is_cancelled && task_group_wait(&process.clients, DEADLINE_NONE) == 0) {
+        while (process.client_count > 0 && task_cond_wait(&process.changed, DEADLINE_NONE) == 0) {
+            /* clients without a task of their own go on */
+        }
     }
     if (process.client_count > 0) {
         task_group_cancel(&process.clients);

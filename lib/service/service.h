@@ -116,6 +116,10 @@ void service_set_work(uint64_t active, uint64_t capacity);
 /* A task that counts as a client: into the limit, the page, and "the last client
  * ended"; cancelled on SIGTERM. ERR_LIMIT when this process is full, -ENOMEM. */
 int service_client_spawn(const char *name, task_fn *fn, void *arg);
+/* A client that goes on without a task (a pump of callbacks) counts between these
+ * two; a SIGTERM does not wait for it. */
+void service_client_keep(void);
+void service_client_release(void);
 /* Count into the statistics page (stats.h), such as messages or rejects; index
  * is the service's own, below STATS_COUNTERS. */
 void service_count(unsigned index, uint64_t n);

@@ -155,6 +155,22 @@ void task_fd_fini(struct task_fd *f);
  * or a negative code. One reader and one writer may wait at a time. Hints only:
  * try, and wait only after EAGAIN; waiting for the same again costs nothing. */
 TASK_WAITS int task_fd_wait(struct task_fd *f, int events, deadline_t deadline);
+/* The same, but it also ends, with 0, when c is signalled. */
+TASK_WAITS int task_fd_wait_or(struct task_fd *f, int events, struct task_cond *c,
+                               deadline_t deadline);
+
+/* A descriptor watched by a callback (outside tasks, must not wait) instead of a
+ * task, for what must not hold a stack while it idles. Embedded. */
+struct task_watch {
+    void (*ready)(struct task_watch *w, int events);
+    void *poll; /* the loop's handle */
+};
+int task_watch_init(struct task_watch *w, int fd, void (*ready)(struct task_watch *, int));
+/* What to wait for: a mask, 0 for nothing (hang-ups are not told then either). The
+ * same mask again costs nothing. */
+int task_watch_set(struct task_watch *w, int events);
+/* Before the descriptor is closed; also from its own callback; idempotent. */
+void task_watch_fini(struct task_watch *w);
 
 /* --- worker threads ----------------------------------------------------------- */
 
