@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "conf/check.h"
 #include "master/master.h"
 #include "service/log_channel.h"
 
@@ -73,6 +74,27 @@ static void free_reading(struct reading *r)
     fd_close(&r->config_fd);
 }
 
+/* What the files say that this suite does not do: named in the log, and no start
+ * when somebody relies on it. */
+static int check_settings(const struct reading *r, struct str *why)
+{
+    struct conf_findings findings = {0};
+    int code = conf_check(r->conf, r->master_cf, &findings);
+
+    for (size_t i = 0; i < findings.list.len && code == 0; i++) {
+        const struct conf_finding *f = &findings.list.items[i];
+
+        if (f->kind != CONF_RESTRICTS) {
+            log_warn("%s", str_cstr(&f->text));
+            continue;
+        }
+        str_set(why, str_span(&f->text));
+        code = ERR_NOT_SUPPORTED;
+    }
+    conf_findings_fini(&findings);
+    return code;
+}
+
 static int read_files(struct reading *r, struct str *why)
 {
     struct str path = {0}, text = {0};
@@ -88,6 +110,8 @@ static int read_files(struct reading *r, struct str *why)
                               why);
     if (code == 0)
         code = master_cf_load(&r->master_cf, r->conf, why);
+    if (code == 0)
+        code = check_settings(r, why);
     if (code == 0) {
         code = r->config_fd = snapshot(str_cstr(&path), str_span(&text), why);
         code = code < 0 ? code : 0;

@@ -13,7 +13,7 @@
 #include "service/service.h"
 #include "services/anvil_table.h"
 
-enum { HOSTS_MAX = 100000, CONNECTIONS_MAX = 200000 };
+enum { CONNECTIONS_MAX = 1000000 }; /* of one process; above any limit of master's */
 
 static struct anvil_table table;
 static struct task_timer report_timer;
@@ -145,7 +145,8 @@ static int load(const struct conf *conf, struct str *why)
 
 static int start(const struct conf *conf)
 {
-    anvil_table_init(&table, HOSTS_MAX, conf_ms(conf, "anvil_rate_time_unit"));
+    anvil_table_init(&table, (size_t)conf_int(conf, "anvil_table_limit"),
+                     conf_ms(conf, "anvil_rate_time_unit"));
     report_ms = conf_ms(conf, "anvil_status_update_time");
     report_timer.expired = report_due;
     task_timer_set(&report_timer, deadline_in(report_ms));

@@ -26,6 +26,8 @@ static const struct param rows[] = {
      "User that broker runs as."},
     {"waypost_log_user", PARAM_STRING, "waypost-log", 1, 0, "postlogd", PARAM_HONOURED,
      "User that postlogd runs as."},
+    {"anvil_table_limit", PARAM_INT, "100000", 1, 0, "anvil", PARAM_HONOURED,
+     "Most clients and services whose connections anvil counts at once."},
     {"drain_time_limit", PARAM_TIME, "1h", 1, 0, "all", PARAM_HONOURED,
      "Time that the sessions of a process may last after a reload has replaced it."},
     {"session_memory_limit", PARAM_INT, "4194304", 65536, 0, "all", PARAM_HONOURED,

@@ -1,0 +1,106 @@
+/* The counts of anvil: windows, bounds; and the look of a log line. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/str.h"
+#include "services/anvil_table.h"
+#include "services/log_file.h"
+
+static struct anvil_host *connect_at(struct anvil_table *t, const char *key, int64_t now,
+                                     uint32_t connections, uint32_t rate)
+{
+    struct anvil_counts counts;
+    struct anvil_host *host = anvil_table_connect(t, span_cstr(key), now, 0, &counts);
+
+    assert_int_equal(counts.connections, connections);
+    assert_int_equal(counts.rate, rate);
+    return host;
+}
+
+static void test_counts(void **state)
+{
+    struct anvil_table t;
+    struct anvil_counts counts;
+    struct anvil_host *host;
+
+    anvil_table_init(&t, 100, 60000);
+    host = connect_at(&t, "smtp:192.0.2.1", 1000, 1, 1);
+    connect_at(&t, "smtp:192.0.2.1", 2000, 2, 2);
+    connect_at(&t, "smtp:192.0.2.2", 2000, 1, 1);
+    connect_at(&t, "submission:192.0.2.1", 2000, 1, 1);
+    anvil_table_disconnect(&t, host);
+    anvil_table_lookup(&t, SPAN_LIT("smtp:192.0.2.1"), 3000, &counts);
+    assert_int_equal(counts.connections, 1);
+    assert_int_equal(counts.rate, 2);
+    /* A new window: the rate begins again, connections stay. */
+    connect_at(&t, "smtp:192.0.2.1", 61000, 2, 1);
+    anvil_table_lookup(&t, SPAN_LIT("smtp:192.0.2.1"), 121000, &counts);
+    assert_int_equal(counts.rate, 0);
+    anvil_table_disconnect(&t, host);
+    anvil_table_disconnect(&t, host);
+    anvil_table_disconnect(&t, host); /* once too often */
+    anvil_table_lookup(&t, SPAN_LIT("smtp:192.0.2.1"), 121000, &counts);
+    assert_int_equal(counts.connections, 0);
+    assert_int_equal(t.peak_connections.value, 2);
+    assert_string_equal(t.peak_connections.key, "smtp:192.0.2.1");
+    anvil_table_fini(&t);
+}
+
+static void test_table_is_bounded(void **state)
+{
+    struct anvil_table t;
+    struct anvil_counts counts;
+    char key[64];
+
+    anvil_table_init(&t, 10, 60000);
+    for (int i = 0; i < 10; i++) {
+        snprintf(key, sizeof(key), "smtp:10.0.0.%d", i);
+        connect_at(&t, key, i, 1, 1);
+    }
+    /* All have connections: one more is served and not counted. */
+    assert_null(anvil_table_connect(&t, SPAN_LIT("smtp:10.0.1.1"), 20, 0, &counts));
+    assert_int_equal(counts.connections, 0);
+    /* One left: it makes room. */
+    anvil_table_disconnect(&t, anvil_table_find(&t, SPAN_LIT("smtp:10.0.0.4")));
+    connect_at(&t, "smtp:10.0.1.1", 30, 1, 1);
+    assert_null(anvil_table_find(&t, SPAN_LIT("smtp:10.0.0.4")));
+    assert_int_equal(t.hosts.count, 10);
+    anvil_table_fini(&t);
+}
+
+static void test_log_line(void **state)
+{
+    struct str line = {0};
+
+    setenv("TZ", "UTC", 1);
+    tzset();
+    assert_int_equal(log_file_format(&line, "mx", 1795255387222109, SPAN_LIT("postfix/smtpd"), 42,
+                                     SPAN_LIT("connect from unknown[192.0.2.1]")),
+                     0);
+    assert_string_equal(str_cstr(&line), "Nov 21 10:03:07 mx postfix/smtpd[42]: connect from "
+                                         "unknown[192.0.2.1]");
+    str_clear(&line);
+    log_file_format(&line, "mx", 1767225600000000, SPAN_LIT("a/b"), 1, SPAN_LIT(""));
+    assert_string_equal(str_cstr(&line), "Jan  1 00:00:00 mx a/b[1]: ");
+    str_fini(&line);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_table_is_bounded),
+        cmocka_unit_test(test_log_line),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
