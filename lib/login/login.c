@@ -114,27 +114,35 @@ static void serve_arrival(void *arg)
     free(a);
 }
 
-static void accept_arrival(struct ipc_in *m)
+/* NULL when the client was taken, else why not. */
+static const char *accept_arrival(struct ipc_in *m)
 {
     struct arrival *a = NEW(struct arrival);
     struct span peer, local, tls;
+    int rc;
 
     if (a == NULL)
-        return;
+        return "temporary";
     if (!ipc_is(m, "client") || ipc_get(m, "peer", &peer) < 0 || ipc_get(m, "local", &local) < 0 ||
         ipc_get(m, "tls", &tls) < 0 || ipc_take_fd(m, "client", &a->fd) < 0) {
         log_warn("a malformed client from tlsproxy was dropped");
         free(a);
-        return;
+        return "protocol";
     }
     a->login.is_secured = true;
-    if (str_set(&a->login.peer, peer) < 0 || str_set(&a->login.local, local) < 0 ||
-        str_set(&a->login.tls, tls) < 0 ||
-        service_client_spawn(shared.protocol->program, serve_arrival, a) < 0) {
-        fd_close(&a->fd);
-        fini(&a->login);
-        free(a);
-    }
+    rc = str_set(&a->login.peer, peer);
+    if (rc == 0)
+        rc = str_set(&a->login.local, local);
+    if (rc == 0)
+        rc = str_set(&a->login.tls, tls);
+    if (rc == 0)
+        rc = service_client_spawn(shared.protocol->program, serve_arrival, a);
+    if (rc == 0)
+        return NULL;
+    fd_close(&a->fd);
+    fini(&a->login);
+    free(a);
+    return rc == ERR_LIMIT ? "limit" : "temporary";
 }
 
 /* tlsproxy's connection: every message is a client. */
@@ -146,8 +154,14 @@ static void serve_tlsproxy(int fd)
     if (ipc_accept(&conn, fd, LOGIN_PROTOCOL, LOGIN_PROTOCOL_VERSION, deadline_in(10000)) < 0)
         return;
     while (ipc_receive(conn, &m, DEADLINE_NONE) == 0) {
-        accept_arrival(m);
+        const char *why = accept_arrival(m);
+        struct ipc_out reply = {0};
+        ipc_begin_reply(&reply, m);
+        ipc_put_bool(&reply, "ok", why == NULL);
+        ipc_put(&reply, "reason", span_cstr(why));
         ipc_in_free(m);
+        (void)ipc_send(conn, &reply, deadline_in(10000));
+        ipc_out_fini(&reply);
     }
     ipc_close(conn);
 }

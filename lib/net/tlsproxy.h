@@ -3,12 +3,12 @@
  * TLS for a client of a login process.
  *
  * Protocol "tls", version 1, on the socket "tlsproxy":
- *   starttls  client(fd) peer -> reply ok plain(fd) tls sni | reason
+ *   starttls  client(fd) peer -> reply ok plain(fd) tls | reason
  * tlsproxy makes the handshake on the client's descriptor; plain is one end of a
  * socket pair with the plaintext.
  *
  * Protocol "login", version 1, on the sockets "imap-login" and "pop3-login":
- *   client  client(fd) peer local tls sni       (no reply)
+ *   client  client(fd) peer local tls -> reply ok | reason
  * is how tlsproxy hands over a client that connected to a port with implicit TLS,
  * after its handshake.
  */

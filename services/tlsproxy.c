@@ -1,0 +1,219 @@
+#include "services/tlsproxy.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "net/pump.h"
+#include "net/stream.h"
+#include "net/tls.h"
+#include "net/tlsproxy.h"
+
+enum {
+    HELLO_TIMEOUT_MS = 10000,
+    HAND_OVER_TIMEOUT_MS = 30000,
+    SEND_BUFFER_OCTETS = 262144, /* of a client that does not read */
+};
+
+static struct {
+    struct tls_context *context; /* NULL without a certificate */
+    struct ipc_client *logins;   /* where clients of an inet entry go */
+    int64_t handshake_ms;
+} shared;
+
+int tlsproxy_load(const struct conf *conf, struct str *why)
+{
+    struct tls_options options = {
+        .chain_files = conf_string(conf, "tlsproxy_tls_chain_files"),
+        .cert_file = conf_string(conf, "tlsproxy_tls_cert_file"),
+        .key_file = conf_string(conf, "tlsproxy_tls_key_file"),
+        .eccert_file = conf_string(conf, "tlsproxy_tls_eccert_file"),
+        .eckey_file = conf_string(conf, "tlsproxy_tls_eckey_file"),
+        .protocols = conf_string(conf, "tlsproxy_tls_mandatory_protocols"),
+        .exclude_ciphers = conf_string(conf, "tlsproxy_tls_exclude_ciphers"),
+        .prefer_server_ciphers = conf_bool(conf, "tls_preempt_cipherlist"),
+    };
+
+    if (options.chain_files[0] == '\0' && options.cert_file[0] == '\0' &&
+        options.eccert_file[0] == '\0')
+        return 0;
+    return tls_context_new_server(&shared.context, &options, why);
+}
+
+int tlsproxy_start(const struct conf *conf)
+{
+    const char *service = conf_string(conf, "tlsproxy_handover_service");
+
+    net_pump_start_library();
+    shared.handshake_ms = conf_ms(conf, "login_timeout");
+    if (service[0] == '\0')
+        return 0;
+    shared.logins = ipc_client_new(service, LOGIN_PROTOCOL, LOGIN_PROTOCOL_VERSION);
+    return shared.logins != NULL ? 0 : -ENOMEM;
+}
+
+void tlsproxy_stop(void)
+{
+    net_pump_close_all();
+}
+
+static void on_pump_done(void *arg)
+{
+    service_client_release();
+}
+
+/* The handshake, and a pump behind it; *plain is the end to hand over. Takes fd.
+ * On failure *why names the reason for the log. */
+static int end_tls(int fd, int *plain, struct str *tls, struct str *why)
+{
+    struct stream *stream;
+    int pair[2], size = SEND_BUFFER_OCTETS, rc;
+
+    if (shared.context == NULL) {
+        fd_close(&fd);
+        str_set(why, SPAN_LIT("no certificate is configured"));
+        return ERR_NOT_SUPPORTED;
+    }
+    rc = stream_new(&stream, fd, NULL);
+    if (rc < 0)
+        return rc;
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    rc = stream_start_tls_server(stream, shared.context, deadline_in(shared.handshake_ms));
+    if (rc < 0)
+        str_set(why, span_cstr(stream_error_text(stream)));
+    else
+        rc = tls_print_cipher(tls, stream_tls(stream));
+    if (rc == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
+        rc = -errno;
+    if (rc < 0) {
+        stream_free(stream);
+        return rc;
+    }
+    service_client_keep();
+    rc = net_pump_new(stream, pair[0], on_pump_done, NULL);
+    if (rc < 0) {
+        service_client_release();
+        fd_close(&pair[1]);
+        return rc;
+    }
+    *plain = pair[1];
+    return 0;
+}
+
+/* --- implicit TLS ------------------------------------------------------------------- */
+
+static int hand_over(int plain, struct span peer, struct span local, struct span tls)
+{
+    struct ipc_out m = {0};
+    struct ipc_in *reply = NULL;
+    bool ok = false;
+    int rc;
+
+    ipc_begin(&m, "client");
+    ipc_put_fd(&m, "client", plain);
+    ipc_put(&m, "peer", peer);
+    ipc_put(&m, "local", local);
+    ipc_put(&m, "tls", tls);
+    rc = ipc_client_call(shared.logins, &m, &reply, deadline_in(HAND_OVER_TIMEOUT_MS));
+    ipc_out_fini(&m);
+    if (rc == 0 && (ipc_get_bool(reply, "ok", &ok) < 0 || !ok))
+        rc = ERR_LIMIT;
+    ipc_in_free(reply);
+    return rc;
+}
+
+static void serve_internet(struct service_client *client)
+{
+    struct str peer = {0}, local = {0}, tls = {0}, why = {0};
+    int plain = -1, rc;
+
+    net_address_print(&peer, client->peer);
+    net_address_print(&local, client->local);
+    task_set_note(str_span(&peer), SPAN_NONE);
+    rc = shared.logins != NULL ? end_tls(client->fd, &plain, &tls, &why) : ERR_NOT_SUPPORTED;
+    if (rc == 0)
+        rc = hand_over(plain, str_span(&peer), str_span(&local), str_span(&tls));
+    /* With no login process to take it, closing our end tells the pump to end. */
+    fd_close(&plain);
+    if (rc < 0)
+        log_info("%s: TLS session for %s: %s", str_cstr(&peer), client->listener,
+                 why.len > 0 ? str_cstr(&why) : error_text(rc));
+    str_fini(&peer);
+    str_fini(&local);
+    str_fini(&tls);
+    str_fini(&why);
+}
+
+/* --- STARTTLS for login processes ------------------------------------------------------ */
+
+struct connection {
+    struct ipc_conn *ipc;
+    struct task_group requests;
+};
+
+struct request {
+    struct connection *connection;
+    struct ipc_in *message;
+};
+
+static void answer_starttls(void *arg)
+{
+    struct request *r = arg;
+    struct ipc_out reply = {0};
+    struct str tls = {0}, why = {0};
+    struct span peer = SPAN_NONE;
+    int fd = -1, plain = -1, rc = ERR_PROTOCOL;
+
+    (void)ipc_get(r->message, "peer", &peer);
+    task_set_note(peer, SPAN_NONE);
+    if (ipc_is(r->message, "starttls") && ipc_take_fd(r->message, "client", &fd) == 0)
+        rc = end_tls(fd, &plain, &tls, &why);
+    ipc_begin_reply(&reply, r->message);
+    if (rc == 0) {
+        ipc_put_fd(&reply, "plain", plain);
+        ipc_put(&reply, "tls", str_span(&tls));
+    } else {
+        ipc_put(&reply, "reason", why.len > 0 ? str_span(&why) : span_cstr(error_text(rc)));
+    }
+    (void)ipc_send(r->connection->ipc, &reply, deadline_in(HAND_OVER_TIMEOUT_MS));
+    ipc_out_fini(&reply);
+    fd_close(&plain);
+    str_fini(&tls);
+    str_fini(&why);
+    ipc_in_free(r->message);
+    free(r);
+}
+
+static void serve_login(int fd)
+{
+    struct connection conn = {0};
+    struct ipc_in *message;
+
+    if (ipc_accept(&conn.ipc, fd, TLSPROXY_PROTOCOL, TLSPROXY_PROTOCOL_VERSION,
+                   deadline_in(HELLO_TIMEOUT_MS)) < 0)
+        return;
+    task_group_init(&conn.requests);
+    while (ipc_receive(conn.ipc, &message, DEADLINE_NONE) == 0) {
+        struct request *r = NEW(struct request);
+        if (r != NULL)
+            *r = (struct request){&conn, message};
+        if (r == NULL || task_group_spawn(&conn.requests, "starttls", answer_starttls, r) < 0) {
+            ipc_in_free(message);
+            free(r);
+        }
+    }
+    task_group_end(&conn.requests);
+    ipc_close(conn.ipc);
+}
+
+void tlsproxy_serve_client(struct service_client *client)
+{
+    if (client->peer != NULL)
+        serve_internet(client);
+    else
+        serve_login(client->fd);
+}
