@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/error.h"
+#include "mail/charset.h"
 #include "mail/token.h"
 
 /* --- paths ------------------------------------------------------------------------------ */
@@ -160,7 +161,7 @@ static int parse_mailbox(struct arena *arena, struct span text, unsigned flags, 
     if (error < 0)
         return error;
     if (has_8bit(text)) {
-        if ((flags & ADDRESS_ALLOW_UTF8) == 0)
+        if ((flags & ADDRESS_ALLOW_UTF8) == 0 || !utf8_is_valid(text))
             return ERR_SYNTAX;
         out->flags |= ADDRESS_UTF8;
     }

@@ -39,7 +39,8 @@ enum address_parse_flag {
      * it, as Postfix: the angle brackets may be missing, a display name and
      * comments may stand around, dots may stand anywhere in the local part. */
     ADDRESS_STRICT = 1 << 0,
-    ADDRESS_ALLOW_UTF8 = 1 << 1,  /* SMTPUTF8 was asked for; 8-bit is ERR_SYNTAX otherwise */
+    ADDRESS_ALLOW_UTF8 = 1 << 1,  /* SMTPUTF8 was asked for; 8-bit is ERR_SYNTAX otherwise,
+                                   * and what is not UTF-8 always */
     ADDRESS_ALLOW_NULL = 1 << 2,  /* "<>" (MAIL FROM) */
     ADDRESS_NEED_DOMAIN = 1 << 3, /* refuse a bare local part other than postmaster */
 };

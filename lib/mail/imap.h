@@ -66,7 +66,7 @@ struct imap_ranges {
 int imap_section_find(struct span message, const struct mime_part *root,
                       const struct imap_section *section, struct imap_ranges *out);
 /* Append count octets from offset of the pieces as they are sent (virtual: bare LF
- * as CRLF); UINT64_MAX means all. */
+ * as CRLF, NUL as 0x80); UINT64_MAX means all. */
 int imap_ranges_append(struct str *out, const struct imap_ranges *ranges, uint64_t offset,
                        uint64_t count);
 

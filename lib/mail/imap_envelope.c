@@ -6,8 +6,9 @@
 #include "mail/imap.h"
 #include "mail/imap_internal.h"
 
-/* An address field holds at most so many addresses. */
-enum { ADDRESSES_MAX = 100000 };
+/* So many addresses of a field are shown: an envelope is a multiple of what it is made
+ * from, three times for From. */
+enum { ADDRESSES_MAX = 10000 };
 
 enum field_kind { PLAIN, PEOPLE, ADDRESSES };
 
@@ -35,6 +36,8 @@ struct envelope {
     struct str scratch;
     struct span values[FIELDS]; /* p NULL: no such field. Of several the last one counts. */
     struct addrlist_item *lists[FIELDS]; /* of several fields all addresses count */
+    struct addrlist_item **tails[FIELDS];
+    unsigned counts[FIELDS];
 };
 
 static int field_index(struct span name)
@@ -100,11 +103,13 @@ static void append_field(struct envelope *e, int i)
 
 static int add_addresses(struct envelope *e, int i, struct span value)
 {
-    struct addrlist_item **tail = &e->lists[i];
+    struct addrlist_item **tail = e->tails[i] != NULL ? e->tails[i] : &e->lists[i];
+    int error = addrlist_parse(e->arena, value, ADDRESSES_MAX - e->counts[i], tail);
 
-    while (*tail != NULL)
+    for (; *tail != NULL; e->counts[i]++)
         tail = &(*tail)->next;
-    return addrlist_parse(e->arena, value, ADDRESSES_MAX, tail);
+    e->tails[i] = tail;
+    return error;
 }
 
 int imap_append_envelope(struct arena *arena, struct str *out, struct span message)

@@ -171,32 +171,40 @@ static const struct mime_part *find_part(const struct mime_part *part, const str
     return part;
 }
 
-static int add_range(struct imap_ranges *out, struct span text)
+static int add_sized_range(struct imap_ranges *out, struct span text, struct mime_size size)
 {
-    struct mime_size size = mime_measure(text);
-    struct span *slot;
+    struct span *last = out->items.len > 0 ? array_last(&out->items) : NULL;
 
     if (text.n == 0)
         return 0;
-    if (out->items.len > 0) {
-        struct span *last = array_last(&out->items);
-
-        /* Fields next to each other make one piece. */
-        if (last->p + last->n == text.p) {
-            last->n += text.n;
-            slot = last;
-            goto count;
-        }
+    /* Fields next to each other make one piece. */
+    if (last != NULL && last->p + last->n == text.p) {
+        last->n += text.n;
+    } else {
+        last = array_push(&out->items);
+        if (last == NULL)
+            return -ENOMEM;
+        *last = text;
     }
-    slot = array_push(&out->items);
-    if (slot == NULL)
-        return -ENOMEM;
-    *slot = text;
-count:
     out->size.physical += size.physical;
     out->size.virtual_size += size.virtual_size;
     out->size.lines += size.lines;
     return 0;
+}
+
+static int add_range(struct imap_ranges *out, struct span text)
+{
+    return add_sized_range(out, text, mime_measure(text));
+}
+
+static int add_header(struct imap_ranges *out, struct span message, const struct mime_part *part)
+{
+    return add_sized_range(out, mime_part_header(message, part), part->header);
+}
+
+static int add_body(struct imap_ranges *out, struct span message, const struct mime_part *part)
+{
+    return add_sized_range(out, mime_part_body(message, part), part->body);
 }
 
 static bool is_named(const struct imap_section *s, struct span name)
@@ -238,14 +246,14 @@ int imap_section_find(struct span message, const struct mime_part *root,
         return ERR_NOT_FOUND;
     switch (s->kind) {
     case IMAP_SECTION_ALL:
-        if (s->depth == 0)
-            return add_range(out, message);
-        return add_range(out, mime_part_body(message, part));
+        if (s->depth == 0 && add_header(out, message, part) < 0)
+            return -ENOMEM;
+        return add_body(out, message, part);
     case IMAP_SECTION_HEADER:
     case IMAP_SECTION_MIME:
-        return add_range(out, mime_part_header(message, part));
+        return add_header(out, message, part);
     case IMAP_SECTION_TEXT:
-        return add_range(out, mime_part_body(message, part));
+        return add_body(out, message, part);
     case IMAP_SECTION_FIELDS:
     case IMAP_SECTION_FIELDS_NOT:
         return add_fields(mime_part_header(message, part), s, out);
@@ -274,18 +282,30 @@ static uint64_t append_virtual(struct str *out, struct span text, uint64_t offse
     return done;
 }
 
+/* A literal may not hold NUL (RFC 3501 9). */
+static void replace_nul(struct str *out, size_t from)
+{
+    char *p = out->data + from, *end = out->data + out->len;
+
+    while (p < end && (p = memchr(p, '\0', (size_t)(end - p))) != NULL)
+        *p++ = (char)0x80;
+}
+
 int imap_ranges_append(struct str *out, const struct imap_ranges *ranges, uint64_t offset,
                        uint64_t count)
 {
+    bool is_as_sent = ranges->size.virtual_size == ranges->size.physical;
+    size_t start = out->len;
+
     for (size_t i = 0; i < ranges->items.len && count > 0; i++) {
         struct span text = ranges->items.items[i];
-        struct mime_size size = mime_measure(text);
+        uint64_t size = is_as_sent ? text.n : mime_measure(text).virtual_size;
 
-        if (offset >= size.virtual_size) {
-            offset -= size.virtual_size;
+        if (offset >= size) {
+            offset -= size;
             continue;
         }
-        if (size.virtual_size == size.physical) {
+        if (size == text.n) {
             struct span piece = span_take(span_drop(text, offset), count);
 
             str_append(out, piece);
@@ -295,5 +315,7 @@ int imap_ranges_append(struct str *out, const struct imap_ranges *ranges, uint64
         }
         offset = 0;
     }
+    if (out->len > start)
+        replace_nul(out, start);
     return str_error(out);
 }

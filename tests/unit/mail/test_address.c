@@ -69,6 +69,7 @@ static void test_path(void **state)
         {"<a\rb@c>", 0, ERR_SYNTAX, "", "", "", 0},
         {"", 0, ERR_SYNTAX, "", "", "", 0},
         {"<j\xc3\xbcrgen@b>", S, ERR_SYNTAX, "", "", "", 0},
+        {"<j\xfcrgen@b>", S | U, ERR_SYNTAX, "", "", "", 0},
         {"<j\xc3\xbcrgen@b>", S | U, 0, "j\xc3\xbcrgen@b", "j\xc3\xbcrgen@b", "", ADDRESS_UTF8},
     };
 

@@ -222,6 +222,38 @@ static void test_sections(void **state)
     arena_reset(&arena);
 }
 
+static void test_nul_is_not_sent(void **state)
+{
+    struct span message = SPAN_LIT("A: b\r\n\r\nx\0y\0");
+    struct arena arena = {0};
+    struct mime_part *root;
+    struct imap_section s;
+    struct imap_ranges ranges;
+    struct str out = {0};
+
+    mime_parse(&arena, message, NULL, &root);
+    imap_section_parse(&arena, SPAN_LIT("TEXT"), &s);
+    imap_section_find(message, root, &s, &ranges);
+    imap_ranges_append(&out, &ranges, 0, UINT64_MAX);
+    check_text(&out, "x\x80y\x80", "NUL");
+    array_free(&ranges.items);
+    str_fini(&out);
+    arena_reset(&arena);
+}
+
+/* A field that comes again and again costs no more than its length, and is cut. */
+static void test_many_address_fields(void **state)
+{
+    struct str text = {0}, out = {0};
+
+    for (int i = 0; i < 200000; i++)
+        str_append_cstr(&text, "To: a@b\n");
+    assert_int_equal(imap_envelope(&out, str_span(&text)), 0);
+    assert_true(out.len < 200000);
+    str_fini(&text);
+    str_fini(&out);
+}
+
 static void test_partial_of_bare_lf(void **state)
 {
     struct span message = SPAN_LIT("A: b\n\nx\ny\r\nz\n");
@@ -258,6 +290,8 @@ int main(void)
         cmocka_unit_test(test_envelope),
         cmocka_unit_test(test_structure),
         cmocka_unit_test(test_sections),
+        cmocka_unit_test(test_nul_is_not_sent),
+        cmocka_unit_test(test_many_address_fields),
         cmocka_unit_test(test_partial_of_bare_lf),
     };
 
