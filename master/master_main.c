@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "journal/boot.h"
 #include "master/master.h"
 #include "net/listen.h"
 #include "service/control.h"
@@ -363,7 +364,27 @@ static void load_or_die(void)
     if (generation_load(&why) < 0)
         fatal("%s", str_cstr(&why));
     open_control();
+    if (handover_fd < 0)
+        note_boot(true);
     str_fini(&why);
+}
+
+/* The store's hints that were never synced count only within a boot, or after one
+ * that ended clean (journal/boot.h): this is where the suite begins and ends. */
+static void note_boot(bool is_start)
+{
+    const char *path = conf_string(master.conf, "store_directory");
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), code;
+    struct journal_boot boot;
+
+    if (fd < 0)
+        code = -errno;
+    else
+        code = is_start ? journal_boot_start(fd, &boot) : journal_boot_stop(fd);
+    if (code < 0)
+        log_warn("%s: cannot note the %s of the mail system: %s", path, is_start ? "start" : "end",
+                 error_text(code));
+    fd_close(&fd);
 }
 
 static int watch_signals(void)
@@ -393,6 +414,8 @@ int main(int argc, char **argv)
         fatal("start: %s", error_text(code));
     log_channel_open("run/" LOG_CHANNEL_SOCKET, true);
     code = task_runtime_run(first_task, NULL);
+    if (master.child_count == 0)
+        note_boot(false);
     generation_free();
     task_runtime_fini();
     log_channel_close();
