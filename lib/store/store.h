@@ -34,14 +34,21 @@ enum store_flag {
  * account's journal. */
 enum { STORE_KEYWORDS_MAX = 64 };
 
+/* Zero means the default throughout. */
 struct store_options {
-    unsigned open_limit; /* environments kept open, LRU (store_open_limit) */
-    uint64_t segment_size;
+    unsigned open_limit;   /* accounts with open files, LRU (store_open_limit); 512 */
+    uint64_t segment_size; /* of the journals; 16 MiB */
     uint32_t alignment;
-    uint64_t blob_threshold; /* larger messages get a file of their own; 1 MiB */
+    uint64_t blob_threshold;       /* larger messages get a file of their own; 1 MiB */
+    unsigned name_limit;           /* longest mailbox name in octets; 255, at most 480 */
+    unsigned depth_limit;          /* most levels of a mailbox name; 20 */
+    int64_t undelete_window_s;     /* how long space of dead messages lingers; 0 */
+    const char *default_mailboxes; /* made with an account, such as "Drafts Sent Trash
+                                      Junk", with their special use (RFC 6154); NULL: none */
 };
 
-/* dirfd: the root, opened before the sandbox; kept, not owned. */
+/* dirfd: the root, opened before the sandbox; kept, not owned. -EBUSY: this process
+ * has a store on this directory already. */
 int store_new(struct store **out, int dirfd, const struct store_options *options);
 void store_free(struct store *s);
 
@@ -51,10 +58,15 @@ void store_free(struct store *s);
 TASK_WAITS int store_open(struct store *s, struct span id, bool create, struct store_account **out);
 void store_close(struct store_account *a);
 
+/* Give back what the account holds open when nobody in this process works with it:
+ * files, index, memory. Done by store_view_park() too; the next call opens again. */
+TASK_WAITS void store_rest(struct store_account *a);
+
 /* --- mailboxes ------------------------------------------------------------------ */
 
 /* Names are UTF-8 with "/" as the hierarchy separator; INBOX is spelled so. A
  * mailbox has an id that survives RENAME and is never reused. */
+enum { STORE_INBOX = 1 }; /* INBOX's id in every account */
 struct store_mailbox {
     uint32_t id;
     uint32_t uidvalidity;
@@ -74,12 +86,14 @@ void store_listing_free(struct store_listing *l);
 /* ERR_NOT_FOUND. */
 TASK_WAITS int store_find(struct store_account *a, struct span name, struct arena *arena,
                           struct store_mailbox *out);
-/* Creates missing parents as \Noselect ones. ERR_EXISTS. */
+/* Creates missing parents as \Noselect ones. ERR_EXISTS (a \Noselect one becomes
+ * selectable instead), ERR_SYNTAX or ERR_TOO_LONG for a name that is not valid. */
 TASK_WAITS int store_create(struct store_account *a, struct span name, struct span special_use);
 /* A mailbox with children loses its messages and becomes \Noselect (RFC 3501
- * 6.3.4); INBOX: ERR_DENIED. */
+ * 6.3.4); a \Noselect one with children, and INBOX: ERR_DENIED. */
 TASK_WAITS int store_delete(struct store_account *a, struct span name);
-/* With its children; RENAME INBOX moves its messages to a new mailbox. */
+/* With its children; RENAME INBOX moves its messages to a new mailbox. ERR_EXISTS,
+ * ERR_NOT_FOUND, ERR_DENIED (below itself). */
 TASK_WAITS int store_rename(struct store_account *a, struct span from, struct span to);
 TASK_WAITS int store_subscribe(struct store_account *a, struct span name, bool on);
 
@@ -93,7 +107,7 @@ struct store_message {
     uint64_t modseq;
     int64_t internal_date; /* seconds since 1970 UTC */
     int16_t date_zone;     /* minutes east */
-    uint64_t size;         /* RFC822.SIZE */
+    uint64_t size;         /* RFC822.SIZE: a bare LF counts as CRLF */
     uint8_t guid[16];
 };
 
@@ -107,11 +121,19 @@ struct store_view {
     uint64_t uidnext;
     ARRAY(struct store_message) messages; /* by UID */
     ARRAY(uint32_t) recent;               /* UIDs that are \Recent in this session */
+    bool is_read_only;
+    bool is_parked;             /* messages is empty until the next refresh */
+    struct store_view_own *own; /* the library's */
 };
 /* read_only: \Recent is looked at, not taken (EXAMINE). */
 TASK_WAITS int store_view_open(struct store_account *a, uint32_t mailbox, bool read_only,
                                struct store_view **out);
-void store_view_close(struct store_view *v);
+void store_view_close(struct store_view *v); /* NULL is allowed */
+/* For a session that waits (IDLE, or nothing to do): keeps only the list of UIDs, a
+ * few octets per run of them, and closes the account's files when every view of it is
+ * parked. store_view_refresh() loads messages again and still reports exactly what
+ * changed. All other functions that take the view refuse a parked one (-EINVAL). */
+TASK_WAITS void store_view_park(struct store_view *v);
 
 /* What changed since: positions are sequence numbers at the time each item is
  * reported, in the order expunges, changes, arrivals. Without may_expunge (during
@@ -134,14 +156,26 @@ TASK_WAITS int store_keywords(struct store_account *a, struct arena *arena,
 TASK_WAITS int store_keyword(struct store_account *a, struct span name, bool create,
                              unsigned *number);
 
+/* Expunged UIDs with a later modseq than since (RFC 7162 3.2.5.2), as pairs of first
+ * and last; pairs may cover UIDs that were never in the mailbox. ERR_NOT_FOUND: since
+ * is too old, compare with the messages that are there. */
+struct store_vanished {
+    ARRAY(uint32_t) ranges;
+};
+TASK_WAITS int store_vanished(struct store_view *v, uint64_t since, struct store_vanished *out);
+void store_vanished_free(struct store_vanished *n);
+
 /* Finished strings made at delivery: IMAP ENVELOPE and BODYSTRUCTURE (BODY is
- * derived by the reader). From the arena. ERR_NOT_FOUND: expunged and cleaned. */
+ * derived by the reader). From the arena. A message that is gone has envelope.p NULL. */
 struct store_cached {
     struct span envelope;
     struct span bodystructure;
 };
 TASK_WAITS int store_cached(struct store_view *v, const uint32_t *uids, size_t count,
                             struct arena *arena, struct store_cached *out);
+/* The first octets of each message, at most limit, in one go. p NULL: it is gone. */
+TASK_WAITS int store_heads(struct store_view *v, const uint32_t *uids, size_t count, size_t limit,
+                           struct arena *arena, struct span *out);
 /* A descriptor for reading one message: opened afresh, read-only, positioned by
  * the caller with offset and length. The caller closes it. */
 struct store_body {
@@ -166,6 +200,7 @@ struct store_append {
     uint64_t keywords;
     struct span delivery_id; /* queue id and recipient: a repeated delivery with the same
                                 id is answered with the first one's UID (best effort) */
+    bool is_retry;           /* the one before may have come through: look in the index */
 };
 struct store_appended {
     uint32_t uidvalidity, uid;
@@ -201,6 +236,8 @@ void store_copied_free(struct store_copied *c);
 /* Signals cond (on the loop) whenever somebody else may have changed the account;
  * a hint only. */
 struct store_watch;
+/* How often it signalled so far. */
+uint64_t store_watch_count(const struct store_watch *w);
 int store_watch_start(struct store_account *a, struct task_cond *cond, struct store_watch **out);
 void store_watch_stop(struct store_watch *w);
 
@@ -220,5 +257,11 @@ TASK_WAITS int store_usage(struct store_account *a, uint64_t *bytes, uint64_t *m
 TASK_WAITS int store_verify(struct store_account *a, struct str *report);
 /* Throw the index away and make it anew from the journal. */
 TASK_WAITS int store_rebuild(struct store_account *a);
+/* Give back the space of dead messages when it is worth it: a bounded piece of work;
+ * *more says that there is more to do. -EAGAIN: another process is at it. */
+TASK_WAITS int store_clean(struct store_account *a, bool *more);
+/* Ids of the accounts below the root, one after the other; a non-zero result of each()
+ * ends it and is returned. Blocks: for tools. */
+int store_accounts(struct store *s, int (*each)(void *arg, struct span id), void *arg);
 
 #endif
