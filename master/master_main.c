@@ -353,22 +353,6 @@ static void init(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static void load_or_die(void)
-{
-    struct str why = {0};
-
-    if (handover_fd >= 0 && handover_adopt(handover_fd, &why) < 0)
-        fatal("%s", str_cstr(&why));
-    take_place();
-    measure_machine();
-    if (generation_load(&why) < 0)
-        fatal("%s", str_cstr(&why));
-    open_control();
-    if (handover_fd < 0)
-        note_boot(true);
-    str_fini(&why);
-}
-
 /* The store's hints that were never synced count only within a boot, or after one
  * that ended clean (journal/boot.h): this is where the suite begins and ends. */
 static void note_boot(bool is_start)
@@ -385,6 +369,22 @@ static void note_boot(bool is_start)
         log_warn("%s: cannot note the %s of the mail system: %s", path, is_start ? "start" : "end",
                  error_text(code));
     fd_close(&fd);
+}
+
+static void load_or_die(void)
+{
+    struct str why = {0};
+
+    if (handover_fd >= 0 && handover_adopt(handover_fd, &why) < 0)
+        fatal("%s", str_cstr(&why));
+    take_place();
+    measure_machine();
+    if (generation_load(&why) < 0)
+        fatal("%s", str_cstr(&why));
+    open_control();
+    if (handover_fd < 0)
+        note_boot(true);
+    str_fini(&why);
 }
 
 static int watch_signals(void)
