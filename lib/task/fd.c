@@ -106,7 +106,8 @@ void task_fd_fini(struct task_fd *f)
     *f = (struct task_fd){.fd = -1};
 }
 
-int task_fd_wait(struct task_fd *f, int events, deadline_t deadline)
+/* waiters: NULL, or a list to stand in as well. */
+static int wait_for(struct task_fd *f, int events, struct list *waiters, deadline_t deadline)
 {
     struct fd_watch *w = f->watch;
     struct task *t = task_current;
@@ -129,5 +130,15 @@ int task_fd_wait(struct task_fd *f, int events, deadline_t deadline)
         task_watch_forget(t);
         return rc;
     }
-    return task_park(NULL, deadline);
+    return task_park(waiters, deadline);
+}
+
+int task_fd_wait(struct task_fd *f, int events, deadline_t deadline)
+{
+    return wait_for(f, events, NULL, deadline);
+}
+
+int task_fd_wait_or(struct task_fd *f, int events, struct task_cond *c, deadline_t deadline)
+{
+    return wait_for(f, events, &c->waiters, deadline);
 }
