@@ -123,6 +123,20 @@ static bool has_relay_control(const struct conf *conf)
     return false;
 }
 
+/* Access tables may name a class that no list does. */
+static int check_classes(const struct conf *conf, struct str *why)
+{
+    struct span rest = span_cstr(conf_string(conf, "smtpd_restriction_classes")), name, bad;
+
+    while (span_token(&rest, ", \t\r\n", &name))
+        if (check_class(conf, name, &bad, 0) != 0) {
+            str_printf(why, "%.*s: %.*s: unknown or unsupported restriction", SPAN_ARG(name),
+                       SPAN_ARG(bad));
+            return ERR_NOT_SUPPORTED;
+        }
+    return 0;
+}
+
 int restrictions_check_all(const struct conf *conf, struct str *why)
 {
     for (size_t i = 0; i < RESTRICT_STAGES; i++) {
@@ -134,6 +148,8 @@ int restrictions_check_all(const struct conf *conf, struct str *why)
             return ERR_NOT_SUPPORTED;
         }
     }
+    if (check_classes(conf, why) != 0)
+        return ERR_NOT_SUPPORTED;
     if (!has_relay_control(conf)) {
         str_append_cstr(why, "in parameter smtpd_relay_restrictions or "
                              "smtpd_recipient_restrictions, specify at least one working instance "
@@ -204,6 +220,19 @@ static int compile_list(struct restrictions *r, struct span text, struct restric
     return rc;
 }
 
+static int compile_classes(struct restrictions *r, struct str *why)
+{
+    struct span rest = span_cstr(conf_string(r->conf, "smtpd_restriction_classes")), name;
+    int rc = 0;
+
+    while (rc == 0 && span_token(&rest, ", \t\r\n", &name)) {
+        struct restriction unused = {0};
+
+        rc = compile_class(r, name, &unused, why);
+    }
+    return rc;
+}
+
 static void load_values(struct restrictions *r)
 {
     const struct conf *conf = r->conf;
@@ -252,6 +281,7 @@ int restrictions_load(struct restrictions **out, const struct conf *conf, struct
         return -ENOMEM;
     r->conf = conf;
     load_values(r);
+    rc = compile_classes(r, why);
     for (size_t i = 0; i < RESTRICT_STAGES && rc == 0; i++) {
         rc = compile_list(r, span_cstr(conf_string(conf, parameters[i])), &r->stages[i], why);
         if (rc != 0) {
