@@ -1,6 +1,5 @@
 /* bounce: turns results into notifications. See bounce(8). */
 #include <errno.h>
-#include <stdio.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -8,6 +7,7 @@
 #include "report.h"
 #include "route/route.h"
 #include "service/service.h"
+#include "submit.h"
 
 enum { HELLO_MS = 10000, COPY_PIECE = 32768 };
 
@@ -87,48 +87,6 @@ static int append_report(struct queue_upload *u, const struct bounce_request *r,
     return rc;
 }
 
-/* "postmaster" is at myorigin; aliases are expanded as on any receipt. */
-static int add_recipients(struct queue_message *m, struct span to)
-{
-    struct route_expansion list = {0};
-    struct str address = {0}, why = {0};
-
-    int rc = route_rewrite(config.route, ROUTE_CONTEXT_LOCAL, to, &address);
-    if (rc == 0)
-        rc = route_expand(config.route, str_span(&address), &m->arena, &list, &why);
-    if (rc == ERR_LIMIT) {
-        /* Better to the address itself than to nobody. */
-        log_warn("%s", str_cstr(&why));
-        rc = queue_message_add(m, str_span(&address)) == NULL ? -ENOMEM : 0;
-    } else {
-        for (size_t i = 0; rc == 0 && i < list.recipients.len; i++) {
-            struct queue_recipient *added = queue_message_add(m, list.recipients.items[i]);
-
-            if (added == NULL)
-                rc = -ENOMEM;
-            else if (!span_eq(added->address, str_span(&address)))
-                rc = arena_copy(&m->arena, str_span(&address), &added->original);
-        }
-    }
-    route_expansion_free(&list);
-    str_fini(&address);
-    str_fini(&why);
-    return rc;
-}
-
-static void log_message_id(const char *id, struct span message_id)
-{
-    char own[64], other[96];
-    const char *slash;
-
-    snprintf(own, sizeof(own), "%s", log_tag());
-    slash = strrchr(own, '/');
-    snprintf(other, sizeof(other), "%.*scleanup", slash != NULL ? (int)(slash + 1 - own) : 0, own);
-    log_set_tag(other);
-    log_info("%s: message-id=<%.*s>", id, SPAN_ARG(message_id));
-    log_set_tag(own);
-}
-
 static int send_notification(const struct bounce_request *r, struct report_options *o,
                              const char *what, uint32_t flags, struct span sender)
 {
@@ -147,7 +105,7 @@ static int send_notification(const struct bounce_request *r, struct report_optio
     if ((queue_content_flags(&r->content) & QUEUE_EXTENT_8BIT) != 0)
         m.body = QUEUE_BODY_8BITMIME;
     if (rc == 0)
-        rc = add_recipients(&m, o->recipient);
+        rc = submit_add_recipient(&m, config.route, o->recipient);
     if (rc == 0)
         rc = queue_upload_begin(&u, config.queue, NULL);
     if (rc == 0)
@@ -155,7 +113,7 @@ static int send_notification(const struct bounce_request *r, struct report_optio
     if (rc == 0) {
         report_message_id(o, &message_id);
         m.message_id = str_span(&message_id);
-        log_message_id(id, m.message_id);
+        submit_log("cleanup", "%s: message-id=<%.*s>", id, SPAN_ARG(m.message_id));
         rc = queue_commit(config.queue, &m, u);
     } else {
         queue_upload_abort(u);

@@ -206,7 +206,7 @@ static void run_unlink(void *arg)
         unlinkat(directory, name_of(job->files[i], name), 0);
 }
 
-static void reap(void)
+void ledger_reap(void)
 {
     struct unlink_job job = {doomed.items, doomed.len};
 
@@ -271,6 +271,6 @@ void ledger_run_reaper(void *arg)
             next_sweep = deadline_in(SWEEP_MS);
         }
         if (doomed.len > 0)
-            reap();
+            ledger_reap();
     }
 }

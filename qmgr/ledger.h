@@ -16,7 +16,6 @@
  * all others deferred until their time). queue_fd: the queue directory. -EAGAIN:
  * another process is the writer. With a message in *why. Blocks. */
 int ledger_open(int queue_fd, struct str *why);
-/* For tools while qmgr is stopped: see entries, nothing is written. */
 TASK_WAITS void ledger_close(void);
 /* 0, or ERR_READ_ONLY after a failed sync. */
 int ledger_error(void);
@@ -56,6 +55,9 @@ bool ledger_file_is_used(uint64_t file);
 uint64_t ledger_commit_hash(struct span commit);
 /* True when this commit arrived, also when the message is gone by now. */
 bool ledger_was_committed(uint64_t number, uint64_t commit_hash);
+
+/* Flush, and unlink files of removed messages now. */
+TASK_WAITS void ledger_reap(void);
 
 /* Tasks that run beside: unlinking, sweeping stale files, the cleaner. */
 void ledger_run_reaper(void *arg);

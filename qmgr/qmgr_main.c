@@ -1,6 +1,7 @@
 /* qmgr: owns the queue. See qmgr(8) and ARCHITECTURE.md, "The queue". */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "active.h"
 #include "admin.h"
@@ -9,6 +10,7 @@
 #include "commit.h"
 #include "finish.h"
 #include "ledger.h"
+#include "offline.h"
 #include "service/service.h"
 #include "tasks.h"
 #include "transport.h"
@@ -115,5 +117,7 @@ static const struct service qmgr_service = {
 
 int main(int argc, char **argv)
 {
+    if (argc == 3 && strcmp(argv[1], "-A") == 0)
+        return offline_main(argv[2]);
     return service_main(argc, argv, &qmgr_service);
 }
