@@ -255,13 +255,17 @@ static void print_command(const struct postconf *p, const struct master_entry *e
     str_fini(&text);
 }
 
+/* Columns begin at fixed places; what is too long pushes the next ones on. */
 static void print_entry(const struct postconf *p, const struct master_entry *e)
 {
-    static const int widths[] = {10, 5, 7, 7, 7, 7, 7};
+    static const size_t ends[] = {11, 17, 25, 33, 41, 49, 57};
     size_t length = 0;
 
-    for (size_t i = 0; i < COUNT_OF(widths); i++)
-        length += (size_t)printf("%-*s ", widths[i], e->columns[i]);
+    for (size_t i = 0; i < COUNT_OF(ends); i++) {
+        length += (size_t)printf("%s ", e->columns[i]);
+        for (; length < ends[i]; length++)
+            putchar(' ');
+    }
     print_command(p, e, length);
 }
 

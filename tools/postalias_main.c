@@ -1,0 +1,7 @@
+/* postalias_main.c: postalias(1). */
+#include "table.h"
+
+int main(int argc, char **argv)
+{
+    return table_main(argc, argv, MAP_SOURCE_ALIAS);
+}

@@ -1,0 +1,7 @@
+/* postmap_main.c: postmap(1). */
+#include "table.h"
+
+int main(int argc, char **argv)
+{
+    return table_main(argc, argv, MAP_SOURCE_TABLE);
+}
