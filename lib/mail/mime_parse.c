@@ -103,27 +103,41 @@ static void end_part(struct parser *p, size_t offset)
     p->part = p->part->parent;
 }
 
+/* Whether line is exactly boundary, or boundary and "--". */
+static bool is_exactly(struct span line, struct span boundary)
+{
+    return line.n == boundary.n ||
+           (line.n == boundary.n + 2 && span_eq(span_drop(line, boundary.n), SPAN_LIT("--")));
+}
+
 /* The boundary that the line at offset is, or NULL. Only the beginning of the line must
- * match; of several the longest counts, then the innermost. */
+ * match; the innermost that is the whole line counts, else the longest. */
 static struct boundary *find_boundary(struct parser *p, size_t offset)
 {
-    struct span rest = span_drop(p->message, offset), line;
+    struct span line = span_drop(p->message, offset);
     struct boundary *best = NULL;
     const char *lf;
 
-    if (rest.n < 2 || rest.p[0] != '-' || rest.p[1] != '-')
+    if (line.n < 2 || line.p[0] != '-' || line.p[1] != '-')
         return NULL;
-    rest = line = span_drop(rest, 2);
-    lf = memchr(rest.p, '\n', rest.n);
-    if (lf != NULL)
-        line.n = (size_t)(lf - rest.p);
-    else if (line.n > BOUNDARY_LINE_MAX)
+    line = span_drop(line, 2);
+    lf = memchr(line.p, '\n', line.n);
+    if (lf != NULL) {
+        line.n = (size_t)(lf - line.p);
+        if (line.n > 0 && line.p[line.n - 1] == '\r')
+            line.n--;
+    } else if (line.n > BOUNDARY_LINE_MAX) {
         line.n = BOUNDARY_LINE_MAX;
-    for (struct boundary *b = p->boundaries; b != NULL; b = b->outer)
-        if ((best == NULL || best->text.n < b->text.n) && span_starts(line, b->text))
-            best = b;
+    }
+    for (struct boundary *b = p->boundaries; b != NULL; b = b->outer) {
+        if ((best != NULL && best->text.n >= b->text.n) || !span_starts(line, b->text))
+            continue;
+        best = b;
+        if (is_exactly(line, b->text))
+            break;
+    }
     if (best != NULL)
-        best->is_last = span_starts(span_drop(rest, best->text.n), SPAN_LIT("--"));
+        best->is_last = span_starts(span_drop(line, best->text.n), SPAN_LIT("--"));
     return best;
 }
 

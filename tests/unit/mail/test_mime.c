@@ -174,6 +174,9 @@ static void test_structure(void **state)
         /* a longer boundary that begins like the outer one */
         {MULTI("x") "--x\n" MULTI("xy") "--xy\n\na\n--xy--\n--x--\n",
          "(0+43+69:8 multi(47+44+15:4 multi(96+1+1:0 text)))"},
+        /* "--x--" closes the inner x; it does not begin a part of the outer "x--" */
+        {MULTI("x--") "--x--\n" MULTI("x") "--x--\n--x--\n\nb\n--x----\n",
+         "(0+45+72:8 multi(51+43+6:1 multi)(106+1+1:0 text))"},
         {"Content-Type: message/rfc822\n\nA: b\n\nx\n", "(0+30+8:3 message(30+6+2:1 text))"},
         {"Content-Type: multipart/digest; boundary=x\n\n--x\n\nA: b\n\nx\n--x--\n",
          "(0+44+19:6 multi(48+1+7:2 message(49+6+1:0 text)))"},
