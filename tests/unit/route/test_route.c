@@ -87,7 +87,8 @@ static void rewrites_addresses(void **state)
 }
 
 #define VIRTUAL "virtual_mailbox_domains = m.test\nvirtual_transport = store\n"
-#define ALIASES "virtual_alias_domains = v.test\nvirtual_alias_maps = inline:{ {a@v.test = x@y.test} }\n"
+#define ALIASES \
+    "virtual_alias_domains = v.test\nvirtual_alias_maps = inline:{ {a@v.test = x@y.test} }\n"
 
 static const struct {
     const char *main_cf, *address;
@@ -164,9 +165,8 @@ static void resolves(void **state)
 static void defers_when_a_table_fails(void **state)
 {
     static const char *const broken[] = {
-        "transport_maps = fail:x\n", "relocated_maps = fail:x\n",
-        "relay_domains = fail:x\n",  "mydestination = fail:x\n",
-        "virtual_alias_domains = fail:x\n",
+        "transport_maps = fail:x\n", "relocated_maps = fail:x\n",        "relay_domains = fail:x\n",
+        "mydestination = fail:x\n",  "virtual_alias_domains = fail:x\n",
     };
 
     for (size_t i = 0; i < COUNT_OF(broken); i++) {
@@ -283,7 +283,7 @@ static void knows_who_exists(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rewrites_addresses), cmocka_unit_test(resolves),
+        cmocka_unit_test(rewrites_addresses),        cmocka_unit_test(resolves),
         cmocka_unit_test(defers_when_a_table_fails), cmocka_unit_test(expands),
         cmocka_unit_test(knows_who_exists),
     };
