@@ -230,7 +230,8 @@ static int submit(struct file *f, const struct drop *d, struct span first)
 static void set_aside(const struct file *f, int error)
 {
     log_error("maildrop/%s: %s: set aside (mode 0)", f->name, error_text(error));
-    fchmodat(pickup.maildrop, f->name, 0, 0);
+    if (fchmodat(pickup.maildrop, f->name, 0, 0) < 0)
+        log_warn("maildrop/%s: %s", f->name, error_text(-errno));
 }
 
 static void take_file(const char *name)
