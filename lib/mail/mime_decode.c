@@ -107,6 +107,11 @@ enum qp_state {
     QP_SOFT_CR, /* the same and CR */
 };
 
+static bool is_plain(char c)
+{
+    return c != '=' && c != ' ' && c != '\t' && c != '\r' && c != '\n';
+}
+
 static void flush_blanks(struct mime_decoder *d, struct str *out)
 {
     if (d->blanks.len > 0)
@@ -170,7 +175,7 @@ static int feed_qp(struct mime_decoder *d, struct span text, struct str *out)
             i++;
             continue;
         }
-        while (i < text.n && strchr("= \t\r\n", text.p[i] | (text.p[i] == '\0')) == NULL)
+        while (i < text.n && is_plain(text.p[i]))
             i++;
         if (i > start) {
             flush_blanks(d, out);

@@ -1,5 +1,7 @@
 #include "tests/unit/mail/support_mail.h"
 
+#include <pthread.h>
+
 #include "base/error.h"
 #include "mail/casemap.h"
 #include "mail/charset.h"
@@ -68,6 +70,37 @@ static void test_pieces(void **state)
         check_text(&out, samples[i].utf8, samples[i].charset);
     }
     str_fini(&out);
+}
+
+/* Converters belong to their users: threads do not meet. */
+static void *convert_all(void *arg)
+{
+    struct str out = {0};
+    bool *is_good = arg;
+
+    *is_good = true;
+    for (int round = 0; round < 50; round++) {
+        for (size_t i = 0; i < COUNT_OF(samples); i++) {
+            charset_to_utf8(&out, span_cstr(samples[i].charset), samples[i].text);
+            *is_good = *is_good && span_eq(str_span(&out), span_cstr(samples[i].utf8));
+            str_clear(&out);
+        }
+    }
+    str_fini(&out);
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    pthread_t threads[4];
+    bool is_good[COUNT_OF(threads)];
+
+    for (size_t i = 0; i < COUNT_OF(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, convert_all, &is_good[i]), 0);
+    for (size_t i = 0; i < COUNT_OF(threads); i++)
+        pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < COUNT_OF(threads); i++)
+        assert_true(is_good[i]);
 }
 
 static void test_allow_list(void **state)
@@ -151,9 +184,9 @@ static void test_utf7(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_samples),    cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_allow_list), cmocka_unit_test(test_casemap),
-        cmocka_unit_test(test_utf7),
+        cmocka_unit_test(test_samples), cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_allow_list),
+        cmocka_unit_test(test_casemap), cmocka_unit_test(test_utf7),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
