@@ -45,6 +45,9 @@ static const struct param rows[] = {
     {"dns_attempts", PARAM_INT, "3", 1, 20, "smtp smtpd", PARAM_HONOURED,
      "Times that every DNS server is asked."},
 
+    {"broker_read_directory", PARAM_STRING, "/etc", 1, 0, "broker", PARAM_HONOURED,
+     "Directory that broker may read after it has started: users, groups, and what the name "
+     "service needs."},
     {"broker_timeout", PARAM_TIME, "30s", 1, 0, "all", PARAM_HONOURED,
      "Time to wait for broker, such as for a look-up in a proxy: table."},
 
