@@ -12,6 +12,8 @@
 #include "master/master.h"
 #include "service/control.h"
 
+enum { SHORT_LIFE_MS = 1000 };
+
 size_t entry_process_count(const struct service_entry *entry)
 {
     size_t n = 0;
@@ -23,6 +25,12 @@ size_t entry_process_count(const struct service_entry *entry)
 
 bool entry_has_predecessor(const struct service_entry *entry)
 {
+    LIST_FOR(item, &entry->children)
+    {
+        if (entry->kind == SERVICE_SINGLE &&
+            LIST_ITEM(item, struct child, link)->state == CHILD_DRAINING)
+            return true;
+    }
     LIST_FOR(item, &master.retired)
     {
         const struct child *child = LIST_ITEM(item, struct child, link);
@@ -162,6 +170,28 @@ static void start_failed(struct child *child)
              child->program); /* Postfix's words: log watchers know them */
 }
 
+/* Whoever waited for this end may start now. A single service that ended starts
+ * again without being asked: it has work of its own, such as deferred mail. One
+ * that ends as soon as it is ready must not use up the machine. */
+static void after_end(const struct child *child, struct service_entry *entry)
+{
+    int64_t now = clock_mono_ms();
+
+    if (entry != NULL && child->kind == SERVICE_SINGLE) {
+        entry->has_waiting = true;
+        if (now - child->started_ms < SHORT_LIFE_MS)
+            contain_start_failed(&entry->containment, now, SHORT_LIFE_MS);
+    }
+    LIST_FOR(item, &master.entries)
+    {
+        struct service_entry *next = LIST_ITEM(item, struct service_entry, link);
+
+        if (next == entry ||
+            (child->kind == SERVICE_SINGLE && strcmp(next->config->name, child->name) == 0))
+            scale_entry(next);
+    }
+}
+
 static void child_ended(struct child *child, int status)
 {
     bool was_ready = child->state != CHILD_STARTING;
@@ -189,8 +219,8 @@ static void child_ended(struct child *child, int status)
     child->entry = NULL;
     task_cond_broadcast(&child->reaped);
     task_cond_broadcast(&master.changed);
-    if (entry != NULL && !master.is_stopping)
-        scale_entry(entry);
+    if (!master.is_stopping)
+        after_end(child, entry);
 }
 
 static struct child *find_in(struct list *children, pid_t pid)

@@ -137,7 +137,7 @@ void child_retire(struct child *child);
 void child_signal(struct child *child, int signo);
 /* Processes of this entry that are starting or accepting. */
 size_t entry_process_count(const struct service_entry *entry);
-/* A process of the same service of an older generation that must end first. */
+/* A process of this single service, perhaps of an older generation, must end first. */
 bool entry_has_predecessor(const struct service_entry *entry);
 
 /* --- scale.c -------------------------------------------------------------------------------- */

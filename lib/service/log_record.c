@@ -4,8 +4,11 @@
 
 int log_record_encode(struct str *out, const struct log_record *record)
 {
-    return str_printf(out, "%d %lld %.*s\t%.*s\n", (int)record->level, (long long)record->wall_us,
-                      SPAN_ARG(record->tag), SPAN_ARG(record->text));
+    str_printf(out, "%d %lld ", (int)record->level, (long long)record->wall_us);
+    str_append(out, record->tag);
+    str_append_char(out, '\t');
+    str_append(out, record->text);
+    return str_append_char(out, '\n');
 }
 
 int log_record_decode(struct span *packet, struct log_record *record)
