@@ -129,7 +129,9 @@ unit: unit-programs
 # --- fuzz targets (clang) -------------------------------------------------------
 .PHONY: fuzz
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_SOURCES = $(foreach lib,$(LIBS),$(call lib_sources,$(lib)))
+# Program folders whose sessions have a target.
+FUZZ_FOLDERS := smtpd
+FUZZ_SOURCES = $(foreach lib,$(LIBS),$(call lib_sources,$(lib))) $(foreach dir,$(FUZZ_FOLDERS),$(call folder_sources,$(dir)))
 build-fuzz/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(FUZZ_CC) $(filter-out -O2 -D_FORTIFY_SOURCE=2,$(ALL_CFLAGS)) -O1 -DWAYPOST_SANITIZE -fsanitize=fuzzer-no-link,address,undefined -MMD -MP -c $< -o $@
