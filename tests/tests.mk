@@ -23,7 +23,7 @@ system: all
 	/usr/bin/python3 -m pytest -q tests/system
 
 # Services that only tests use.
-$(BUILD)/bin/test-%: $(BUILD)/tests/programs/%_main.o $(foreach lib,$(deps_service),$(call archive,$(lib)))
+$(BUILD)/bin/test-%: $(BUILD)/tests/programs/%_main.o $(LIB_ARCHIVES)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LIBS)
 all: $(patsubst tests/programs/%_main.c,$(BUILD)/bin/test-%,$(wildcard tests/programs/*_main.c))
