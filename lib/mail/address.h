@@ -87,7 +87,8 @@ bool address_split_extension(struct span local, struct span delimiters, bool own
  * without its tag is taken when lenient. ERR_SYNTAX otherwise. */
 int address_literal_ip(struct span domain, bool lenient, int *family, uint8_t ip[16]);
 /* A host or domain name: labels of letters, digits, hyphens (underscores when
- * lenient), 8-bit where allow_utf8; at most 63 octets a label and 255 in all. */
+ * lenient), 8-bit where allow_utf8; at most 63 octets a label and 255 in
+ * all; not only digits (as Postfix: an address without brackets is none). */
 bool address_is_domain(struct span name, bool lenient, bool allow_utf8);
 
 /* Append the domain with A-labels (RFC 5891; lower case) or U-labels. Pure ASCII

@@ -20,17 +20,20 @@ static bool is_label_octet(char c, bool lenient, bool allow_utf8)
 bool address_is_domain(struct span name, bool lenient, bool allow_utf8)
 {
     struct span rest = name, label;
+    bool is_numeric = true;
 
     if (name.n == 0 || name.n > ADDRESS_DOMAIN_MAX)
         return false;
     while (span_next(&rest, '.', &label)) {
         if (label.n == 0 || label.n > LABEL_MAX || label.p[0] == '-' || label.p[label.n - 1] == '-')
             return false;
-        for (size_t i = 0; i < label.n; i++)
+        for (size_t i = 0; i < label.n; i++) {
             if (!is_label_octet(label.p[i], lenient, allow_utf8))
                 return false;
+            is_numeric = is_numeric && ascii_is_digit(label.p[i]);
+        }
     }
-    return true;
+    return !is_numeric;
 }
 
 int address_literal_ip(struct span domain, bool lenient, int *family, uint8_t ip[16])

@@ -49,6 +49,8 @@ static void test_path(void **state)
         {"<a@b.>", 0, 0, "a@b", "a@b", "", 0},
         {"<a@-b>", 0, ERR_SYNTAX, "", "", "", 0},
         {"<a@b..c>", 0, ERR_SYNTAX, "", "", "", 0},
+        {"<a@192.0.2.1>", 0, ERR_SYNTAX, "", "", "", 0},
+        {"<a@1-2>", S, 0, "a@1-2", "a@1-2", "", 0},
         {"<a@b_c>", S, ERR_SYNTAX, "", "", "", 0},
         {"<a@b_c>", 0, 0, "a@b_c", "a@b_c", "", 0},
         {"<Postmaster>", S, 0, "Postmaster", "Postmaster", "", 0},
