@@ -38,6 +38,8 @@ enum { MAP_KEY_MAX = 4096, MAP_VALUE_MAX = 1 << 16, MAP_FILE_MAX = 64 << 20 };
  * *why. A missing hash:, btree: or lmdb: file is no error here but answers
  * look-ups with ERR_TEMPORARY, and the log names the command that makes it. */
 int map_open(struct map **out, const struct conf *c, struct span spec, struct str *why);
+/* Before the runtime ends (on_stop): the last proxied table takes the connection
+ * to broker with it. */
 void map_free(struct map *m);
 /* The table types there are, for postconf -m; NULL behind the last. */
 const char *map_type_name_at(size_t index);

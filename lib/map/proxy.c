@@ -13,8 +13,10 @@
 
 /* --- client: the type proxy --------------------------------------------------------- */
 
-/* One connection of the process, made at the first look-up; lives as long. */
+/* One connection of the process: from the first look-up until the last proxied
+ * table is closed. */
 static struct ipc_client *broker;
+static unsigned table_count;
 
 struct proxy {
     char *table;
@@ -26,7 +28,11 @@ static int proxy_open(struct map *m, const struct conf *c, struct span name, str
     struct proxy *p = NEW(struct proxy);
 
     m->data = p;
-    if (p == NULL || (p->table = mem_strdup(name)) == NULL)
+    if (p == NULL)
+        return -ENOMEM;
+    table_count++;
+    p->table = mem_strdup(name);
+    if (p->table == NULL)
         return -ENOMEM;
     p->timeout_ms = conf_ms(c, "broker_timeout");
     if (span_find(name, ':') <= 0) {
@@ -40,8 +46,13 @@ static void proxy_close(struct map *m)
 {
     struct proxy *p = m->data;
 
-    if (p != NULL)
-        free(p->table);
+    if (p == NULL)
+        return;
+    if (--table_count == 0) {
+        ipc_client_free(broker);
+        broker = NULL;
+    }
+    free(p->table);
     free(p);
 }
 
