@@ -1,0 +1,356 @@
+#include "local/agent.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "local/aliases.h"
+#include "local/mailbox_child.h"
+#include "queue/queue.h"
+#include "route/route.h"
+#include "service/service.h"
+
+/* The next hop of an expanded recipient whose aliases were looked at already. */
+#define NEXT_HOP_MAILBOX "mailbox"
+
+static struct {
+    struct route *route;
+    struct map_list *aliases;
+    struct queue_client *queue;
+    const char *program; /* local-mailbox */
+    const char *spool, *home_mailbox, *locks;
+    bool owner_is_expanded;
+    char limit[32], lock_attempts[32], lock_delay[32], stale_lock[32];
+} shared;
+
+int agent_load(const struct conf *conf, struct str *why)
+{
+    struct str program = {0};
+    int rc = route_load(&shared.route, conf, why);
+
+    if (rc == 0)
+        rc = map_list_open(&shared.aliases, conf, "alias_maps", why);
+    str_printf(&program, "%s/local-mailbox", conf_string(conf, "daemon_directory"));
+    shared.program = str_steal(&program);
+    return rc == 0 && shared.program == NULL ? -ENOMEM : rc;
+}
+
+int agent_start(const struct conf *conf)
+{
+    shared.spool = conf_string(conf, "mail_spool_directory");
+    shared.home_mailbox = conf_string(conf, "home_mailbox");
+    shared.locks = conf_string(conf, "mailbox_delivery_lock");
+    shared.owner_is_expanded = conf_bool(conf, "expand_owner_alias");
+    snprintf(shared.limit, sizeof(shared.limit), "limit=%lld",
+             (long long)conf_int(conf, "mailbox_size_limit"));
+    snprintf(shared.lock_attempts, sizeof(shared.lock_attempts), "lock_attempts=%lld",
+             (long long)conf_int(conf, "deliver_lock_attempts"));
+    snprintf(shared.lock_delay, sizeof(shared.lock_delay), "lock_delay=%lld",
+             (long long)conf_seconds(conf, "deliver_lock_delay"));
+    snprintf(shared.stale_lock, sizeof(shared.stale_lock), "stale_lock=%lld",
+             (long long)conf_seconds(conf, "stale_lock_time"));
+    shared.queue = queue_client_new("qmgr", conf_ms(conf, "ipc_timeout"));
+    return shared.queue != NULL ? 0 : -ENOMEM;
+}
+
+/* --- the Unix user -------------------------------------------------------------------- */
+
+static void report(struct deliver_job *job, size_t i, enum deliver_status status, const char *dsn,
+                   struct span reason)
+{
+    deliver_report(job, i,
+                   &(struct deliver_result){
+                       .status = status, .dsn = dsn, .reason = reason, .relay = SPAN_LIT("local")});
+}
+
+static void report_exit(struct deliver_job *job, size_t i, int code, struct span words)
+{
+    switch (code) {
+    case DEPOSIT_DONE:
+        report(job, i, DELIVER_SENT, "2.0.0", words);
+        break;
+    case DEPOSIT_NO_USER:
+        report(job, i, DELIVER_BOUNCED, "5.1.1", words);
+        break;
+    case DEPOSIT_LOOP:
+        report(job, i, DELIVER_BOUNCED, "5.4.6", words);
+        break;
+    case DEPOSIT_TOO_LARGE:
+        report(job, i, DELIVER_BOUNCED, "5.2.2", words);
+        break;
+    default:
+        report(job, i, DELIVER_DEFERRED, "4.2.0",
+               words.n > 0 ? words : SPAN_LIT("mailbox delivery failed"));
+    }
+}
+
+/* "name=value" for the child; NULL without memory. */
+static char *argument(struct arena *arena, const char *name, struct span value)
+{
+    return arena_printf(arena, "%s=%.*s", name, SPAN_ARG(value));
+}
+
+static struct span mailbox_path(struct arena *arena, struct span user)
+{
+    char *path;
+
+    if (shared.home_mailbox[0] != '\0')
+        return span_cstr(shared.home_mailbox);
+    path = arena_printf(arena, "%s%s%.*s", shared.spool,
+                        shared.spool[strlen(shared.spool) - 1] == '/' ? "" : "/", SPAN_ARG(user));
+    return span_cstr(path);
+}
+
+/* A name that can be part of a path and of the password file. */
+static bool is_user_name(struct span name)
+{
+    if (name.n == 0 || name.n > 64 || name.p[0] == '.' || name.p[0] == '-')
+        return false;
+    for (size_t i = 0; i < name.n; i++) {
+        if (!ascii_is_print(name.p[i]) || strchr("/ :,\"'\\", name.p[i]) != NULL)
+            return false;
+    }
+    return true;
+}
+
+static void deliver_to_user(struct deliver_job *job, size_t i, struct span user)
+{
+    const struct queue_message *m = job->message;
+    const struct queue_recipient *r = &m->recipients.items[i];
+    struct str prefix = {0}, words = {0};
+    struct mailbox_child child = {.program = shared.program, .content = &job->content};
+    char name[] = "local-mailbox";
+    char *argv[] = {name,
+                    argument(&job->arena, "user", user),
+                    argument(&job->arena, "path", mailbox_path(&job->arena, user)),
+                    argument(&job->arena, "address", r->address),
+                    argument(&job->arena, "sender", m->sender),
+                    argument(&job->arena, "locks", span_cstr(shared.locks)),
+                    shared.limit,
+                    shared.lock_attempts,
+                    shared.lock_delay,
+                    shared.stale_lock,
+                    NULL};
+    int code;
+
+    str_printf(&prefix, "Return-Path: <%.*s>\r\n", SPAN_ARG(m->sender));
+    if (r->original.n > 0 && !span_eq(r->original, r->address))
+        str_printf(&prefix, "X-Original-To: %.*s\r\n", SPAN_ARG(r->original));
+    str_printf(&prefix, "Delivered-To: %.*s\r\n", SPAN_ARG(r->address));
+    child.prefix = str_span(&prefix);
+    child.arguments = argv;
+    if (!is_user_name(user)) {
+        report(job, i, DELIVER_BOUNCED, "5.1.1", SPAN_LIT("unknown user"));
+    } else if (argv[1] == NULL || argv[2] == NULL || argv[3] == NULL || argv[4] == NULL ||
+               argv[5] == NULL || str_error(&prefix) < 0) {
+        report(job, i, DELIVER_DEFERRED, "4.3.0", SPAN_LIT("out of memory"));
+    } else {
+        code = mailbox_child_run(&child, &words);
+        if (code < 0)
+            log_error("%s: %s", shared.program, error_text(code));
+        report_exit(job, i, code < 0 ? DEPOSIT_TRY_AGAIN : code, str_span(&words));
+    }
+    str_fini(&prefix);
+    str_fini(&words);
+}
+
+/* --- aliases ----------------------------------------------------------------------------- */
+
+static int is_local_domain(void *arg, struct span domain)
+{
+    return route_is_local_domain(shared.route, domain);
+}
+
+/* The recipients that an alias means. ERR_NOT_SUPPORTED with *refused when there is
+ * one that this program does not deliver to. */
+static int make_recipients(struct deliver_job *job, struct span domain,
+                           const struct alias_expansion *e, struct queue_recipient *out,
+                           struct span *refused)
+{
+    for (size_t i = 0; i < e->items.len; i++) {
+        const struct alias_item *item = &e->items.items[i];
+        const char *address;
+
+        if (item->kind == ALIAS_REFUSED) {
+            *refused = item->text;
+            return ERR_NOT_SUPPORTED;
+        }
+        if (span_find(item->text, '@') >= 0)
+            address = arena_strdup(&job->arena, item->text);
+        else
+            address =
+                arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(item->text), SPAN_ARG(domain));
+        if (address == NULL)
+            return -ENOMEM;
+        out[i] = (struct queue_recipient){.address = span_cstr(address)};
+        if (item->kind == ALIAS_MAILBOX) {
+            out[i].transport = span_cstr(service_entry_name());
+            out[i].next_hop = SPAN_LIT(NEXT_HOP_MAILBOX);
+        }
+    }
+    return 0;
+}
+
+/* Submit the message anew with the list's owner as sender, so that its failures go
+ * there and not to who wrote to the list. */
+static int forward(struct deliver_job *job, const struct queue_recipient *r, struct span owner,
+                   const struct queue_recipient *members, size_t count, struct str *id)
+{
+    struct queue_message m;
+    struct queue_upload *upload = NULL;
+    struct str piece = {0};
+    uint64_t size = queue_content_size(&job->content);
+    char text[QUEUE_ID_TEXT_MAX];
+    int rc;
+
+    queue_message_init(&m, NULL);
+    str_printf(&piece, "Delivered-To: %.*s\r\n", SPAN_ARG(r->address));
+    rc = queue_upload_begin(&upload, shared.queue, NULL);
+    if (rc == 0)
+        rc = queue_upload_append(upload, str_span(&piece));
+    for (uint64_t at = 0; rc == 0 && at < size; at += 65536) {
+        str_clear(&piece);
+        rc = queue_content_copy(&job->content, at, size - at < 65536 ? size - at : 65536, &piece);
+        if (rc >= 0)
+            rc = queue_upload_append(upload, str_span(&piece));
+    }
+    if (rc == 0)
+        rc = queue_take_id(shared.queue, &m.id);
+    m.sender = owner;
+    m.arrival_us = clock_wall_us();
+    m.body = job->message->body;
+    m.listener = span_cstr(service_entry_name());
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        struct queue_recipient *copy = queue_message_add(&m, members[i].address);
+        if (copy == NULL) {
+            rc = -ENOMEM;
+            break;
+        }
+        copy->transport = members[i].transport;
+        copy->next_hop = members[i].next_hop;
+    }
+    if (rc == 0) {
+        rc = queue_commit(shared.queue, &m, upload);
+        upload = NULL;
+    }
+    queue_upload_abort(upload);
+    if (rc == 0)
+        str_append_cstr(id, queue_id_format(text, m.id));
+    str_fini(&piece);
+    queue_message_fini(&m);
+    return rc;
+}
+
+static void deliver_forwarded(struct deliver_job *job, size_t i, struct span owner,
+                              const struct queue_recipient *members, size_t count)
+{
+    struct str id = {0}, words = {0};
+    int rc = forward(job, &job->message->recipients.items[i], owner, members, count, &id);
+
+    if (rc == 0)
+        str_printf(&words, "forwarded as %s", str_cstr(&id));
+    else
+        str_printf(&words, "unable to forward message: %s", error_text(rc));
+    report(job, i, rc == 0 ? DELIVER_SENT : DELIVER_DEFERRED, rc == 0 ? "2.0.0" : "4.3.0",
+           str_span(&words));
+    str_fini(&id);
+    str_fini(&words);
+}
+
+/* The address that failures of this alias go to: owner-NAME, or what that stands for
+ * with expand_owner_alias. Empty: there is none. ERR_TEMPORARY. */
+static int find_owner(struct deliver_job *job, struct span name, struct span domain,
+                      struct span *owner)
+{
+    struct str value = {0};
+    struct alias_item item;
+    char *owner_name = arena_printf(&job->arena, "owner-%.*s", SPAN_ARG(name));
+    struct span rest;
+    char *address;
+    int rc = owner_name != NULL ? map_list_find(shared.aliases, span_cstr(owner_name), 0, &value)
+                                : -ENOMEM;
+
+    *owner = SPAN_NONE;
+    if (rc == ERR_NOT_FOUND)
+        return 0;
+    rest = str_span(&value);
+    if (rc == 0) {
+        if (shared.owner_is_expanded && alias_next(&rest, &job->arena, &item) && rest.n == 0 &&
+            item.kind == ALIAS_ADDRESS)
+            address =
+                span_find(item.text, '@') >= 0
+                    ? arena_strdup(&job->arena, item.text)
+                    : arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(item.text), SPAN_ARG(domain));
+        else
+            address = arena_printf(&job->arena, "%s@%.*s", owner_name, SPAN_ARG(domain));
+        *owner = span_cstr(address);
+    }
+    str_fini(&value);
+    return rc;
+}
+
+static void deliver_expanded(struct deliver_job *job, size_t i, struct span name,
+                             struct span domain, const struct alias_expansion *e)
+{
+    struct queue_recipient *members =
+        ARENA_NEW_N(&job->arena, struct queue_recipient, e->items.len);
+    struct span refused = SPAN_NONE, owner;
+    char *words;
+    int rc = members != NULL ? make_recipients(job, domain, e, members, &refused) : -ENOMEM;
+
+    if (rc == 0)
+        rc = find_owner(job, name, domain, &owner);
+    if (rc == ERR_NOT_SUPPORTED) {
+        words =
+            arena_printf(&job->arena,
+                         "alias %.*s: delivery to \"%.*s\" is not supported: commands, files and "
+                         ":include: are not delivered to",
+                         SPAN_ARG(name), SPAN_ARG(refused));
+        report(job, i, DELIVER_DEFERRED, "4.3.5", span_cstr(words));
+    } else if (rc < 0) {
+        report(job, i, DELIVER_DEFERRED, "4.3.0", SPAN_LIT("alias database unavailable"));
+    } else if (owner.n > 0 && job->message->sender.n > 0 &&
+               !span_ieq(owner, job->message->sender)) {
+        deliver_forwarded(job, i, owner, members, e->items.len);
+    } else {
+        deliver_report(job, i,
+                       &(struct deliver_result){.status = DELIVER_EXPANDED,
+                                                .dsn = "2.0.0",
+                                                .reason = SPAN_LIT("alias expanded"),
+                                                .relay = SPAN_LIT("local"),
+                                                .expansion = members,
+                                                .expansion_count = e->items.len});
+    }
+}
+
+static void deliver_recipient(struct deliver_job *job, size_t i)
+{
+    struct span address = job->message->recipients.items[i].address, extension;
+    struct span local = route_local_part(address), domain = route_domain(address);
+    struct span user = route_split_extension(shared.route, local, &extension);
+    struct alias_expansion e = {0};
+    int rc = ERR_NOT_FOUND;
+
+    if (!span_eq(job->next_hop, SPAN_LIT(NEXT_HOP_MAILBOX))) {
+        rc = alias_expand(shared.aliases, local, is_local_domain, NULL, &job->arena, &e);
+        if (rc == ERR_NOT_FOUND && user.n < local.n)
+            rc = alias_expand(shared.aliases, user, is_local_domain, NULL, &job->arena, &e);
+    }
+    if (rc == ERR_NOT_FOUND)
+        deliver_to_user(job, i, user);
+    else if (rc == 0)
+        deliver_expanded(job, i, local, domain, &e);
+    else if (rc == ERR_LIMIT)
+        report(job, i, DELIVER_BOUNCED, "5.4.6", SPAN_LIT("aliases nest too deeply"));
+    else
+        report(job, i, DELIVER_DEFERRED, "4.3.0", SPAN_LIT("alias database unavailable"));
+    alias_expansion_free(&e);
+}
+
+void agent_deliver(struct deliver_job *job, void *arg)
+{
+    job->times.connected = clock_wall_us();
+    for (size_t i = 0; i < job->message->recipients.len; i++)
+        deliver_recipient(job, i);
+}
