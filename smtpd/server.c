@@ -125,6 +125,8 @@ static int load_tls(struct server *s, struct str *why)
     if (s->tls_wrapper)
         is_wanted = is_mandatory = true;
     s->tls_required = is_mandatory;
+    /* Mandatory TLS means it for passwords too (smtpd_tls_security_level). */
+    s->tls_auth_only = s->tls_auth_only || is_mandatory;
     if (!is_wanted)
         return 0;
     struct tls_options options = {
