@@ -312,7 +312,7 @@ static void succeed(struct schedule_destination *d)
     if (l->concurrency > 0 && d->window >= l->concurrency)
         return;
     /* Only as far as there is use for it: not more than the initial value ahead. */
-    if (d->window >= d->busy_count + l->initial_concurrency)
+    if (d->window >= d->busy_count + 1 + l->initial_concurrency) /* the one that ended counts */
         return;
     double feedback = feedback_value(&l->positive, d->window);
     d->success += feedback;
