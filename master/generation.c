@@ -16,12 +16,22 @@
 
 enum { MAIN_CF_MAX = 16 * 1024 * 1024 };
 
-/* postlogd is always there: services behind their walls have no other log. */
-static const struct master_entry log_entry = {
-    .name = LOG_CHANNEL_SOCKET,
-    .type = SERVICE_TYPE_UNIX_DGRAM,
-    .limit = 1,
-    .command = "postlogd",
+/* Always there, since services behind their walls have no other log and no other
+ * way to a file; a master.cf that was written for Postfix has no line for them. */
+static const struct master_entry implied_entries[] = {
+    {
+        .name = LOG_CHANNEL_SOCKET,
+        .type = SERVICE_TYPE_UNIX_DGRAM,
+        .limit = 1,
+        .command = "postlogd",
+    },
+    {
+        .name = "broker",
+        .type = SERVICE_TYPE_UNIX,
+        .is_private = true,
+        .limit = 1,
+        .command = "broker",
+    },
 };
 
 static void free_entry(struct service_entry *entry)
@@ -215,19 +225,27 @@ static int take_line(const struct master_cf *m, const struct master_entry *confi
     return 0;
 }
 
+static bool has_command(const struct master_cf *m, const char *command)
+{
+    for (size_t i = 0; i < master_cf_count(m); i++) {
+        if (strcmp(master_cf_at(m, i)->command, command) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int make_entries(const struct reading *r, struct str *why)
 {
-    bool has_log = false;
     int code = 0;
 
-    for (size_t i = 0; i < master_cf_count(r->master_cf) && code == 0; i++) {
-        const struct master_entry *config = master_cf_at(r->master_cf, i);
+    for (size_t i = 0; i < master_cf_count(r->master_cf) && code == 0; i++)
+        code = take_line(r->master_cf, master_cf_at(r->master_cf, i), r->conf, why);
+    for (size_t i = 0; i < COUNT_OF(implied_entries) && code == 0; i++) {
+        const struct master_entry *implied = &implied_entries[i];
 
-        has_log = has_log || strcmp(config->command, "postlogd") == 0;
-        code = take_line(r->master_cf, config, r->conf, why);
+        if (!has_command(r->master_cf, implied->command))
+            code = add_entry(implied, implied, implied->command, r->conf, why);
     }
-    if (code == 0 && !has_log)
-        code = add_entry(&log_entry, &log_entry, log_entry.command, r->conf, why);
     return code;
 }
 

@@ -424,7 +424,8 @@ static void run(void)
         log_error("the loop ended: %s", error_text(code));
         exit_status = 1;
     }
-    task_runtime_fini();
+    /* No task_runtime_fini(): connections that the service keeps for its whole life
+     * (to qmgr, auth, anvil) are still watched, and the process ends now. */
 }
 
 int service_main(int argc, char **argv, const struct service *service)
