@@ -11,6 +11,7 @@
 #include "conf/main_cf.h"
 #include "conf/master_cf.h"
 #include "conf/param.h"
+#include "conf/restrictions.h"
 
 struct checker {
     const struct conf *c;
@@ -199,6 +200,32 @@ static int check_overrides(struct checker *k, const struct master_entry *entry)
     return error;
 }
 
+/* The restriction lists of an SMTP server, with its overrides on top. */
+static int check_restrictions(struct checker *k, const struct master_entry *entry)
+{
+    struct conf *conf = NULL;
+    struct conf_finding *f;
+    struct str why = {0};
+    int error = 0;
+
+    if (strcmp(entry->command, "smtpd") != 0 || entry->taken_over_by != NULL)
+        return 0;
+    /* An overlay that cannot be made is reported when the entry is started. */
+    if (conf_overlay(&conf, k->c, entry->overrides, entry->override_count, &why) == 0 &&
+        restrictions_check_all(conf, &why) != 0) {
+        f = array_push(&k->findings->list);
+        if (f != NULL) {
+            f->kind = CONF_RESTRICTS;
+            str_printf(&f->text, "%s/master.cf, line %u: %s: %s", conf_directory(k->c), entry->line,
+                       entry->name, str_cstr(&why));
+        }
+        error = f == NULL ? -ENOMEM : 0;
+    }
+    conf_free(conf);
+    str_fini(&why);
+    return error;
+}
+
 int conf_check(const struct conf *c, const struct master_cf *m, struct conf_findings *findings)
 {
     struct checker k = {.c = c, .m = m, .findings = findings};
@@ -213,6 +240,8 @@ int conf_check(const struct conf *c, const struct master_cf *m, struct conf_find
     }
     for (size_t i = 0; error == 0 && m != NULL && i < master_cf_count(m); i++)
         error = check_overrides(&k, master_cf_at(m, i));
+    for (size_t i = 0; error == 0 && m != NULL && i < master_cf_count(m); i++)
+        error = check_restrictions(&k, master_cf_at(m, i));
     return error;
 }
 

@@ -6,7 +6,7 @@ static const struct param rows[] = {
      "Reply code for a \"defer\" in an access table."},
     {"access_map_reject_code", PARAM_INT, "554", 0, 0, "smtpd", PARAM_HONOURED,
      "Reply code for a \"reject\" in an access table."},
-    {"allow_untrusted_routing", PARAM_BOOL, "no", 0, 0, "smtpd", PARAM_NOT_HONOURED,
+    {"allow_untrusted_routing", PARAM_BOOL, "no", 0, 0, "smtpd", PARAM_HONOURED,
      "Forward sender-specified routes (user@elsewhere@domain) from untrusted clients."},
     {"broken_sasl_auth_clients", PARAM_BOOL, "no", 0, 0, "smtpd", PARAM_NOT_HONOURED,
      "Announce AUTH in the form that old Microsoft clients want, too."},

@@ -85,6 +85,12 @@ static const struct param rows[] = {
      "Time after which an IMAP client that sends nothing is logged out."},
     {"imap_max_line_length", PARAM_INT, "65536", 1024, 0, "imapd imap-login", PARAM_HONOURED,
      "Longest command line in bytes, literals aside, that an IMAP client may send."},
+    {"imap_idle_notify_interval", PARAM_TIME, "2m", 1, 0, "imapd", PARAM_HONOURED,
+     "Time between two signs of life to a client in IDLE."},
+    {"imap_special_use_mailboxes", PARAM_STRING,
+     "Archive=\\Archive Drafts=\\Drafts Junk=\\Junk Sent=\\Sent Trash=\\Trash", 0, 0, "imapd",
+     PARAM_HONOURED,
+     "Mailboxes, as name=attribute, that get a special use (RFC 6154) when they are created."},
     {"pop3_idle_timeout", PARAM_TIME, "10m", 1, 0, "pop3d", PARAM_HONOURED,
      "Time after which a POP3 client that sends nothing is logged out (RFC 1939 asks for 10 "
      "minutes at least)."},
