@@ -42,12 +42,6 @@ enum restrict_verdict {
 int restrictions_load(struct restrictions **out, const struct conf *conf, struct str *why);
 void restrictions_free(struct restrictions *r);
 
-/* Check without opening tables: 0, or ERR_NOT_SUPPORTED with *bad naming the first
- * word of list that is not implemented (a restriction class of conf is fine). */
-int restrictions_check(const struct conf *conf, struct span list, struct span *bad);
-/* Every list parameter of conf, and that mail relay control is there at all. */
-int restrictions_check_all(const struct conf *conf, struct str *why);
-
 /* Ask one list. */
 TASK_WAITS enum restrict_verdict restrict_run(struct session *s, enum restrict_stage stage);
 /* An empty list is never asked. */

@@ -349,3 +349,8 @@ const struct restrict_kind *restrict_kind_find(struct span name)
             return &kinds[i];
     return NULL;
 }
+
+const struct restrict_kind *restrict_kind_at(size_t index)
+{
+    return index < COUNT_OF(kinds) ? &kinds[index] : NULL;
+}

@@ -3,19 +3,13 @@
 #define SMTPD_RESTRICT_INTERNAL_H
 
 #include "base/array.h"
+#include "conf/restrictions.h"
 #include "map/map.h"
 #include "smtpd/restrict.h"
 #include "smtpd/session.h"
 
 struct restriction;
 typedef enum restrict_verdict restrict_fn(struct session *s, const struct restriction *r);
-
-/* What follows the name. */
-enum restrict_argument {
-    RESTRICT_NO_ARGUMENT,
-    RESTRICT_TABLE,  /* type:name */
-    RESTRICT_NUMBER, /* seconds */
-};
 
 struct restrict_kind {
     const char *name;
@@ -56,6 +50,8 @@ struct restrictions {
 
 /* NULL: no such restriction. Old names are found as well. */
 const struct restrict_kind *restrict_kind_find(struct span name);
+/* All of them; NULL behind the last. */
+const struct restrict_kind *restrict_kind_at(size_t index);
 
 /* What is being looked at: how the reply calls it. */
 struct restrict_subject {

@@ -5,8 +5,6 @@
 #include "base/error.h"
 #include "smtpd/restrict_internal.h"
 
-enum { CLASS_DEPTH_MAX = 20 };
-
 static const char *const parameters[RESTRICT_STAGES] = {
     [RESTRICT_CLIENT] = "smtpd_client_restrictions",
     [RESTRICT_HELO] = "smtpd_helo_restrictions",
@@ -16,149 +14,6 @@ static const char *const parameters[RESTRICT_STAGES] = {
     [RESTRICT_DATA] = "smtpd_data_restrictions",
     [RESTRICT_END_OF_DATA] = "smtpd_end_of_data_restrictions",
 };
-
-/* --- words ---------------------------------------------------------------------------- */
-
-/* Next word; braces keep together what holds blanks or commas. */
-static bool next_word(struct span *rest, struct span *word)
-{
-    size_t depth = 0, n;
-
-    while (rest->n > 0 && (rest->p[0] == ',' || ascii_is_space(rest->p[0])))
-        *rest = span_drop(*rest, 1);
-    for (n = 0; n < rest->n; n++) {
-        char c = rest->p[n];
-
-        if (c == '{')
-            depth++;
-        else if (c == '}' && depth > 0)
-            depth--;
-        else if (depth == 0 && (c == ',' || ascii_is_space(c)))
-            break;
-    }
-    *word = span_take(*rest, n);
-    *rest = span_drop(*rest, n);
-    if (word->n > 2 && word->p[0] == '{' && word->p[word->n - 1] == '}')
-        *word = span_trim(span_take(span_drop(*word, 1), word->n - 2));
-    return word->n > 0;
-}
-
-static bool is_class_name(const struct conf *conf, struct span name)
-{
-    struct span rest = span_cstr(conf_string(conf, "smtpd_restriction_classes")), word;
-
-    while (span_token(&rest, ", \t\r\n", &word))
-        if (span_eq(word, name))
-            return true;
-    return false;
-}
-
-static bool is_table(struct span word)
-{
-    return span_find(word, ':') > 0;
-}
-
-/* --- checking without tables ------------------------------------------------------------ */
-
-static int check_list(const struct conf *conf, struct span list, struct span *bad, unsigned depth);
-
-static int check_class(const struct conf *conf, struct span name, struct span *bad, unsigned depth)
-{
-    const char *value;
-
-    *bad = name;
-    if (depth >= CLASS_DEPTH_MAX)
-        return ERR_NOT_SUPPORTED;
-    value = conf_lookup(conf, name);
-    return value == NULL ? ERR_NOT_SUPPORTED : check_list(conf, span_cstr(value), bad, depth + 1);
-}
-
-static int check_list(const struct conf *conf, struct span list, struct span *bad, unsigned depth)
-{
-    struct span word, argument;
-
-    while (next_word(&list, &word)) {
-        const struct restrict_kind *kind = restrict_kind_find(word);
-        uint64_t number;
-        int rc = 0;
-
-        *bad = word;
-        if (kind == NULL && is_class_name(conf, word))
-            rc = check_class(conf, word, bad, depth);
-        else if (kind == NULL)
-            rc = ERR_NOT_SUPPORTED;
-        else if (kind->argument == RESTRICT_TABLE &&
-                 (!next_word(&list, &argument) || !is_table(argument)))
-            rc = ERR_NOT_SUPPORTED;
-        else if (kind->argument == RESTRICT_NUMBER &&
-                 (!next_word(&list, &argument) || span_to_u64(argument, &number) != 0))
-            rc = ERR_NOT_SUPPORTED;
-        if (rc != 0)
-            return rc;
-    }
-    return 0;
-}
-
-int restrictions_check(const struct conf *conf, struct span list, struct span *bad)
-{
-    return check_list(conf, list, bad, 0);
-}
-
-/* As Postfix: without one of these everybody may relay, so nobody may start. */
-static bool has_relay_control(const struct conf *conf)
-{
-    static const char *const safe[] = {"reject_unauth_destination", "defer_unauth_destination",
-                                       "reject", "defer", "defer_if_permit"};
-    static const char *const lists[] = {"smtpd_relay_restrictions", "smtpd_recipient_restrictions"};
-
-    for (size_t i = 0; i < COUNT_OF(lists); i++) {
-        struct span rest = span_cstr(conf_string(conf, lists[i])), word, before = SPAN_NONE;
-
-        for (; next_word(&rest, &word); before = word)
-            for (size_t j = 0; j < COUNT_OF(safe); j++)
-                if (span_ieq(word, span_cstr(safe[j])) &&
-                    !span_ieq(before, SPAN_LIT("warn_if_reject")))
-                    return true;
-    }
-    return false;
-}
-
-/* Access tables may name a class that no list does. */
-static int check_classes(const struct conf *conf, struct str *why)
-{
-    struct span rest = span_cstr(conf_string(conf, "smtpd_restriction_classes")), name, bad;
-
-    while (span_token(&rest, ", \t\r\n", &name))
-        if (check_class(conf, name, &bad, 0) != 0) {
-            str_printf(why, "%.*s: %.*s: unknown or unsupported restriction", SPAN_ARG(name),
-                       SPAN_ARG(bad));
-            return ERR_NOT_SUPPORTED;
-        }
-    return 0;
-}
-
-int restrictions_check_all(const struct conf *conf, struct str *why)
-{
-    for (size_t i = 0; i < RESTRICT_STAGES; i++) {
-        struct span bad;
-
-        if (restrictions_check(conf, span_cstr(conf_string(conf, parameters[i])), &bad) != 0) {
-            str_printf(why, "%s: %.*s: unknown or unsupported restriction", parameters[i],
-                       SPAN_ARG(bad));
-            return ERR_NOT_SUPPORTED;
-        }
-    }
-    if (check_classes(conf, why) != 0)
-        return ERR_NOT_SUPPORTED;
-    if (!has_relay_control(conf)) {
-        str_append_cstr(why, "in parameter smtpd_relay_restrictions or "
-                             "smtpd_recipient_restrictions, specify at least one working instance "
-                             "of: reject_unauth_destination, defer_unauth_destination, reject, "
-                             "defer or defer_if_permit");
-        return ERR_NOT_SUPPORTED;
-    }
-    return 0;
-}
 
 /* --- compiling ---------------------------------------------------------------------------- */
 
@@ -193,7 +48,7 @@ static int compile_list(struct restrictions *r, struct span text, struct restric
     struct span word, argument;
     int rc = 0;
 
-    while (rc == 0 && next_word(&text, &word)) {
+    while (rc == 0 && restriction_next_word(&text, &word)) {
         struct restriction *item = array_push(&list->items);
         uint64_t number = 0;
 
@@ -209,10 +64,10 @@ static int compile_list(struct restrictions *r, struct span text, struct restric
             continue;
         }
         if (item->kind->argument == RESTRICT_TABLE) {
-            next_word(&text, &argument);
+            restriction_next_word(&text, &argument);
             rc = map_open(&item->table, r->conf, argument, why);
         } else if (item->kind->argument == RESTRICT_NUMBER) {
-            next_word(&text, &argument);
+            restriction_next_word(&text, &argument);
             (void)span_to_u64(argument, &number);
             item->number = (int64_t)(number < 86400 ? number : 86400);
         }

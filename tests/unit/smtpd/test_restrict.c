@@ -1,4 +1,5 @@
 /* Restriction lists and access tables. */
+#include "smtpd/restrict_internal.h"
 #include "tests/unit/smtpd/support_smtp.h"
 
 #include <stdio.h>
@@ -195,11 +196,31 @@ TASK_TEST(refuses_to_start_with_what_it_cannot_do)
     }
 }
 
+/* lib/conf names what smtpd implements: both must say the same. */
+static void knows_every_restriction_of_conf(void **state)
+{
+    static const char *const some[] = {"permit", "warn_if_reject", "check_client_access",
+                                       "reject_unlisted_recipient", "sleep"};
+    enum restrict_argument argument;
+    const struct restrict_kind *kind;
+
+    for (size_t i = 0; i < COUNT_OF(some); i++)
+        assert_true(restriction_is_known(span_cstr(some[i]), &argument));
+    for (size_t i = 0; (kind = restrict_kind_at(i)) != NULL; i++) {
+        assert_true(restriction_is_known(span_cstr(kind->name), &argument));
+        assert_int_equal(argument, kind->argument);
+        assert_ptr_equal(restrict_kind_find(span_cstr(kind->name)), kind);
+    }
+    for (size_t i = 0; i < restriction_count(); i++)
+        assert_non_null(restrict_kind_find(span_cstr(restriction_name(i))));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decides),
         cmocka_unit_test(acts_on_the_message),
+        cmocka_unit_test(knows_every_restriction_of_conf),
         cmocka_unit_test(refuses_to_start_with_what_it_cannot_do),
     };
 
