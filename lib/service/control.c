@@ -13,12 +13,12 @@ static const struct {
 } words[CONTROL_WORDS] = {
     [CONTROL_LIMIT] = {"limit", .has_number = true},
     [CONTROL_REFUSE] = {"refuse", .has_text = true},
-    [CONTROL_WAKEUP] = {"wakeup"},
-    [CONTROL_DRAIN] = {"drain"},
-    [CONTROL_READY] = {"ready"},
+    [CONTROL_WAKEUP] = {"wakeup", .has_number = false},
+    [CONTROL_DRAIN] = {"drain", .has_number = false},
+    [CONTROL_READY] = {"ready", .has_number = false},
     [CONTROL_FAILED] = {"failed", .has_text = true},
     [CONTROL_LIMITED] = {"limited", .has_number = true},
-    [CONTROL_FULL] = {"full"},
+    [CONTROL_FULL] = {"full", .has_number = false},
     [CONTROL_BYE] = {"bye", .has_text = true},
 };
 

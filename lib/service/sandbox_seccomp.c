@@ -293,6 +293,9 @@ static int add(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t
     return 0;
 }
 
+/* libseccomp's own macros leave the second operand out. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 #define ADD(filter, action, calls) add(filter, action, calls, COUNT_OF(calls))
 
 /* Threads only, and signals only to this process. */

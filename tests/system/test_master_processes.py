@@ -131,6 +131,7 @@ mail_name = {word}
         assert code == 0, text
 
     def stop(self):
+        self.write_main("end")  # a test may have left a broken one behind
         with contextlib.suppress(subprocess.TimeoutExpired):
             if self.waypost("stop")[0] != 0 and os.path.exists(self.path("spool/pid/master.pid")):
                 self.waypost("abort")
