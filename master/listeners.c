@@ -29,7 +29,7 @@ static const struct {
 };
 
 /* Unix sockets on which foreign programs speak a byte stream protocol. */
-static const char *const stream_programs[] = {"smtpd", "imap-login", "pop3-login"};
+static const char *const stream_programs[] = {"smtpd"};
 
 static struct listener *find(const char *key)
 {
