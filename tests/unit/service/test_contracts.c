@@ -21,14 +21,14 @@
 
 /* --- command line ----------------------------------------------------------- */
 
-static int parse(struct inherit *out, char **argv)
+static int parse(struct inherit *out, const char **argv)
 {
     struct str why = {0};
     int argc = 0, code;
 
     while (argv[argc] != NULL)
         argc++;
-    code = inherit_parse(out, argc, argv, &why);
+    code = inherit_parse(out, argc, (char **)argv, &why);
     assert_true((code < 0) == (why.len > 0));
     str_fini(&why);
     return code;
@@ -36,10 +36,10 @@ static int parse(struct inherit *out, char **argv)
 
 static void test_command_line(void **state)
 {
-    char *argv[] = {"smtpd", "-n",    "smtp", "-t",   "inet",      "-c", "/etc/postfix",
-                    "-s",    "smtp",  "-s",   "more", "-l",        "0",  "-o",
-                    "a=b",   "-oc=d", "-vv",  "-r",   "192.0.2.1", "--", "flags=R",
-                    "-x",    NULL};
+    const char *argv[] = {"smtpd", "-n",    "smtp", "-t",   "inet",      "-c", "/etc/postfix",
+                          "-s",    "smtp",  "-s",   "more", "-l",        "0",  "-o",
+                          "a=b",   "-oc=d", "-vv",  "-r",   "192.0.2.1", "--", "flags=R",
+                          "-x",    NULL};
     struct inherit in;
 
     assert_int_equal(parse(&in, argv), 0);
@@ -58,7 +58,7 @@ static void test_command_line(void **state)
 
 static void test_command_line_without_limit(void **state)
 {
-    char *argv[] = {"smtpd", "-n", "smtp", NULL};
+    const char *argv[] = {"smtpd", "-n", "smtp", NULL};
     struct inherit in;
 
     assert_int_equal(parse(&in, argv), 0);
@@ -67,7 +67,7 @@ static void test_command_line_without_limit(void **state)
 
 static void test_bad_command_lines(void **state)
 {
-    char *rows[][4] = {
+    const char *rows[][4] = {
         {"smtpd", "-n", NULL},         {"smtpd", "-z", "1", NULL},  {"smtpd", "-l", "many", NULL},
         {"smtpd", "-o", "word", NULL}, {"smtpd", "-l", "-1", NULL},
     };
