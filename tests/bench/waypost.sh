@@ -55,6 +55,7 @@ setup)
   "$TREE/tools/install-users"
   mkdir -p "$WD"/{etc,spool,data,mail}; mkcert "$WD"
   for i in $(seq 1 "${USERS:-100}"); do echo "user$i@$DOMAIN:{PLAIN}pw::::::userdb_account=user$i"; done >"$WD/etc/users"
+  chgrp waypost-auth "$WD/etc/users"
   main_cf >"$WD/etc/main.cf"
   master_cf >"$WD/etc/master.cf" ;;
 start)
