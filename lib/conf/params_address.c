@@ -74,7 +74,7 @@ static const struct param rows[] = {
      "Tables of all valid recipients in relay_domains; empty: do not check."},
     {"relay_transport", PARAM_STRING, "relay", 1, 0, "smtpd qmgr", PARAM_HONOURED,
      "Transport for relay_domains."},
-    {"relocated_maps", PARAM_STRING, "", 0, 0, "broker smtpd qmgr", PARAM_NOT_HONOURED,
+    {"relocated_maps", PARAM_STRING, "", 0, 0, "broker smtpd qmgr", PARAM_HONOURED,
      "Tables of users that moved, with their new addresses."},
     {"remote_header_rewrite_domain", PARAM_STRING, "", 0, 0, "smtpd pickup qmgr", PARAM_HONOURED,
      "Domain that completes addresses in headers of remote mail; empty: leave them alone."},

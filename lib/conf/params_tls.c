@@ -44,7 +44,7 @@ static const struct param rows[] = {
      PARAM_HONOURED, "ECDSA private key."},
     {"smtpd_tls_eecdh_grade", PARAM_ENUM, "auto", 1, 0, "smtpd tlsproxy", PARAM_NOT_HONOURED,
      "Elliptic curves: none, auto, strong, ultra.", .choices = "none auto strong ultra"},
-    {"smtpd_tls_exclude_ciphers", PARAM_STRING, "", 0, 0, "smtpd tlsproxy", PARAM_RESTRICTS,
+    {"smtpd_tls_exclude_ciphers", PARAM_STRING, "", 0, 0, "smtpd tlsproxy", PARAM_HONOURED,
      "Ciphers that are never used."},
     {"smtpd_tls_fingerprint_digest", PARAM_STRING,
      "${{$compatibility_level} <level {3.6} ? {md5} : {sha256}}", 1, 0, "smtpd tlsproxy",
