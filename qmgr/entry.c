@@ -172,6 +172,8 @@ struct entry *entry_walk(struct hash_walk *walk)
 
 static void drop_changes(struct entry *e, uint32_t from, uint32_t n)
 {
+    if (n == 0)
+        return;
     for (uint32_t i = from; i < from + n; i++)
         segment_unuse(&e->changes[i].at);
     memmove(&e->changes[from], &e->changes[from + n],
@@ -213,7 +215,8 @@ int entry_add_change(struct entry *e, const struct change *c)
         e->changes = more;
         e->change_capacity = capacity;
     }
-    memmove(&e->changes[i + 1], &e->changes[i], (e->change_count - i) * sizeof(e->changes[0]));
+    if (i < e->change_count)
+        memmove(&e->changes[i + 1], &e->changes[i], (e->change_count - i) * sizeof(e->changes[0]));
     e->changes[i] = *c;
     e->change_count++;
     segment_use(&c->at);

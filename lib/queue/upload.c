@@ -293,8 +293,9 @@ static int cut(struct queue_upload *u, uint64_t at, uint64_t n)
         rc = split_at(u, at + n, &last);
     if (rc < 0)
         return rc;
-    memmove(&u->extents.items[first], &u->extents.items[last],
-            (u->extents.len - last) * sizeof(u->extents.items[0]));
+    if (last < u->extents.len)
+        memmove(&u->extents.items[first], &u->extents.items[last],
+                (u->extents.len - last) * sizeof(u->extents.items[0]));
     u->extents.len -= last - first;
     return 0;
 }
