@@ -47,6 +47,24 @@ static const char *expanded(const struct postconf *p, const char *text, struct s
     return str_cstr(out);
 }
 
+/* Values that their readers expand, with names of their own. */
+static bool is_raw(const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    const struct param *row = param_find(span_cstr(slash != NULL ? slash + 1 : name));
+
+    return row != NULL && row->type == PARAM_RAW;
+}
+
+/* As it is written; with -d, the default. */
+static const char *value_of(const struct postconf *p, const char *name)
+{
+    const struct param *row = param_find(span_cstr(name));
+
+    return row != NULL && (p->flags & POSTCONF_DEFAULTS) != 0 ? conf_default(p->conf, row)
+                                                              : conf_raw(p->conf, span_cstr(name));
+}
+
 static void show_one(const struct postconf *p, const char *name, const char *value)
 {
     struct str line = {0}, text = {0};
@@ -55,7 +73,7 @@ static void show_one(const struct postconf *p, const char *name, const char *val
         puts(name);
         return;
     }
-    if ((p->flags & POSTCONF_EXPAND) != 0)
+    if ((p->flags & POSTCONF_EXPAND) != 0 && !is_raw(name))
         value = expanded(p, value, &text);
     if ((p->flags & POSTCONF_HIDE_NAME) == 0)
         str_printf(&line, "%s = ", name);
@@ -158,7 +176,7 @@ static void show_all(const struct postconf *p)
         qsort(names.list.items, names.list.len, sizeof(char *), by_name);
     for (size_t i = 0; i < names.list.len; i++)
         if (i == 0 || strcmp(names.list.items[i], names.list.items[i - 1]) != 0)
-            show_one(p, names.list.items[i], conf_raw(p->conf, span_cstr(names.list.items[i])));
+            show_one(p, names.list.items[i], value_of(p, names.list.items[i]));
     free_names(&names);
     free_names(&unused);
 }
@@ -168,8 +186,7 @@ int postconf_show(const struct postconf *p, char **names, size_t count)
     if (count == 0)
         show_all(p);
     for (size_t i = 0; i < count; i++) {
-        struct span name = span_cstr(names[i]);
-        const char *value = conf_raw(p->conf, name);
+        const char *value = value_of(p, names[i]);
 
         if (value == NULL)
             log_warn("%s: unknown parameter", names[i]);

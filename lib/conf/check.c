@@ -66,6 +66,8 @@ static bool refers(struct checker *k, struct span text)
     ptrdiff_t at;
 
     k->is_wanted = false;
+    if (span_search(text, k->wanted) < 0)
+        return false;
     while (!k->is_wanted && (at = span_find(text, '$')) >= 0) {
         text = span_drop(text, (size_t)at);
         str_clear(&out);
