@@ -4,7 +4,7 @@
 # WAYPOST_BUILD names the build directory (default: build/ of this tree).
 TREE=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=/dev/null
-. "${BENCH:?run through the harness}/lib/common.sh"
+BENCH=${BENCH:-$TREE/../shared/bench}; . "$BENCH/lib/common.sh"
 PEER=waypost; verb=$1; WD=$2; CG=mbench-$PEER-$PORTBASE; ROLE=${ROLE:-relay}
 BUILD=${WAYPOST_BUILD:-$TREE/build}; BIN=$BUILD/bin
 
