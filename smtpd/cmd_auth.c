@@ -133,7 +133,8 @@ static enum command_result broken(struct session *s, struct span mechanism, int 
         session_reply(s, "454 4.3.0 Temporary authentication failure");
         return COMMAND_REFUSED;
     default:
-        return COMMAND_REFUSED; /* the stream is gone; the next read says so */
+        s->io_error = rc; /* gone or silent in mid-exchange: its answer is no command */
+        return COMMAND_REFUSED;
     }
 }
 

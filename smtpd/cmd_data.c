@@ -87,11 +87,11 @@ static bool may_begin(struct session *s, const char *verb)
     return true;
 }
 
-/* The rest of a session whose client is gone in mid-message: read errors come back
- * at the next read, where session.c reports them. */
-static enum command_result lost(struct session *s, const char *verb)
+/* The client is gone, or silent, in mid-message. */
+static enum command_result lost(struct session *s, const char *verb, int error)
 {
     note_progress(s, verb);
+    s->io_error = error;
     return COMMAND_REFUSED;
 }
 
@@ -163,7 +163,7 @@ enum command_result cmd_data(struct session *s, struct span argument)
     session_reply(s, "354 End data with <CR><LF>.<CR><LF>");
     rc = read_message(s);
     if (rc < 0)
-        return lost(s, "DATA");
+        return lost(s, "DATA", rc);
     result = end_message(s);
     session_reset(s);
     return result;
@@ -228,7 +228,7 @@ void bdat_discard(struct session *s, struct span argument)
     if (parse_chunk(span_trim(argument), &size, &is_last) != 0)
         s->is_hangup = true;
     else
-        (void)read_chunk(s, size, false);
+        s->io_error = read_chunk(s, size, false);
 }
 
 /* The first chunk opens the message. What is wrong with the transaction is said
@@ -265,8 +265,8 @@ enum command_result cmd_bdat(struct session *s, struct span argument)
     if (parse_chunk(argument, &size, &is_last) != 0)
         return bad_chunk(s);
     if (tx->chunk_failed) {
-        rc = read_chunk(s, size, false);
-        if (rc < 0)
+        s->io_error = read_chunk(s, size, false);
+        if (s->io_error < 0)
             return COMMAND_REFUSED;
         session_reply(s, "551 5.0.0 Discarded %llu bytes after earlier error",
                       (unsigned long long)size);
@@ -275,14 +275,14 @@ enum command_result cmd_bdat(struct session *s, struct span argument)
         return COMMAND_ERROR;
     }
     if (!begin_chunks(s)) {
-        (void)read_chunk(s, size, false);
+        s->io_error = read_chunk(s, size, false);
         /* Further chunks of this message are thrown away as well. */
         tx->is_chunked = tx->chunk_failed = tx->is_open && !is_last;
         return COMMAND_ERROR;
     }
     rc = read_chunk(s, size, true);
     if (rc < 0)
-        return lost(s, "BDAT");
+        return lost(s, "BDAT", rc);
     if (!is_last && tx->intake->verdict == INTAKE_TOO_BIG) {
         tx->chunk_failed = true;
         session_reply(s, "552 5.3.4 Chunk exceeds message size limit");

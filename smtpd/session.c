@@ -47,8 +47,10 @@ static bool admit(struct session *s)
     s->is_counted = true;
     if (count <= limit)
         return true;
-    session_reply(s, "421 4.7.0 %.*s Error: too many connections from %.*s",
-                  SPAN_ARG(server->myhostname), SPAN_ARG(s->address));
+    /* Before a handshake nobody would understand it. */
+    if (!server->tls_wrapper)
+        session_reply(s, "421 4.7.0 %.*s Error: too many connections from %.*s",
+                      SPAN_ARG(server->myhostname), SPAN_ARG(s->address));
     log_warn("Connection concurrency limit exceeded: %llu from %.*s for service %s",
              (unsigned long long)count, SPAN_ARG(s->name_address), server->listener);
     return false;
@@ -149,7 +151,10 @@ static bool serve_command(struct session *s, int *rc)
     case COMMAND_CLOSE:
         return false;
     }
-    return !s->is_hangup;
+    /* In the middle of a message there is no going on: what may still come is not
+     * commands. */
+    *rc = s->io_error;
+    return *rc == 0 && !s->is_hangup;
 }
 
 /* What ended the session, if it was not the client's QUIT. */
@@ -178,8 +183,9 @@ static void serve(struct session *s)
 {
     int rc = 0;
 
+    if (!admit(s))
+        return;
     if (s->server->tls_wrapper) {
-        s->command = "CONNECT";
         rc = tls_start(s);
         if (rc < 0) {
             log_info("lost connection after CONNECT from %.*s", SPAN_ARG(s->name_address));
@@ -187,8 +193,6 @@ static void serve(struct session *s)
         }
     }
     check_client(s);
-    if (!admit(s))
-        return;
     greet(s);
     do {
         if (over_limits(s))

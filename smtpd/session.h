@@ -78,6 +78,7 @@ struct session {
     const char *command; /* where we are, for the log: "CONNECT", "RCPT", ... */
     unsigned errors, junk;
     unsigned ok[24], total[24]; /* by command table row; the last is unknown ones */
+    int io_error;               /* reading failed inside a command: the session ends */
     bool is_hangup;             /* a reply 421 or 521 went out: the session ends */
     bool is_denied;             /* client restrictions said no at connection time */
     bool was_pipelined;         /* input was there before the reply went out */

@@ -347,18 +347,29 @@ TASK_TEST(says_why_a_client_went)
 {
     struct smtp_run lost = {.script = SPAN_LIT("EHLO a\r\n")};
     struct smtp_run late = {.script = SPAN_LIT("EHLO a\r\n"), .end = -ETIMEDOUT};
-    struct smtp_run data = {0};
+    struct smtp_run data = {0}, slow = {.end = -ETIMEDOUT}, chunk = {.end = -ETIMEDOUT};
 
     smtp_play(&lost);
     assert_non_null(
         strstr(str_cstr(&lost.log), "lost connection after EHLO from unknown[192.0.2.1]\n"));
     smtp_play(&late);
     assert_non_null(strstr(str_cstr(&late.log), "timeout after EHLO from unknown[192.0.2.1]\n"));
+    assert_true(span_iends(str_span(&late.replies),
+                           SPAN_LIT("421 4.4.2 mx.example.test Error: timeout exceeded\r\n")));
     play(&data, "DATA\r\nA: b\r\n\r\nxx\r\n");
     assert_non_null(
         strstr(str_cstr(&data.log), "lost connection after DATA (12 bytes) from unknown"));
     assert_int_equal(data.count, 0);
     smtp_run_fini(&lost);
+    /* A client that falls silent in a message gets no second chance: its next lines
+     * would be commands. */
+    play(&slow, "DATA\r\nA: b\r\n\r\nxx\r\n");
+    assert_non_null(strstr(str_cstr(&slow.log), "timeout after DATA (12 bytes) from unknown"));
+    assert_string_equal(last_reply(&slow), "421 4.4.2 mx.example.test Error: timeout exceeded");
+    play(&chunk, "BDAT 100 LAST\r\nA: b\r\n");
+    assert_non_null(strstr(str_cstr(&chunk.log), "timeout after BDAT (6 bytes) from unknown"));
+    smtp_run_fini(&slow);
+    smtp_run_fini(&chunk);
     smtp_run_fini(&late);
     smtp_run_fini(&data);
 }
