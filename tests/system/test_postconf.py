@@ -117,7 +117,7 @@ def without_differences(output, names, options):
     for line in output.splitlines():
         name = line.split(" =", 1)[0]
         is_other = any(re.match(pattern, name) for pattern, _ in DIFFERENCES) or (
-            "-dx" in options and LEVEL.match(name))
+            "-dx" in options and LEVEL.match(name)) or ("-d" in options and name == "mynetworks")
         if name in names and not is_other:
             lines.append(line)
     return lines
