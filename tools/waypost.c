@@ -29,13 +29,14 @@ static const struct command {
     {"reload", "", "take the new configuration; sessions go on", cmd_reload},
     {"status", "[--json]", "services, processes, clients, limits", cmd_status},
     {"check", "", "say what is wrong with the configuration", cmd_check},
+    {"user", "add|passwd|del|list", "users and passwords of auth_passwd_file", cmd_user},
 };
 
 static void usage(const char *name, FILE *to)
 {
     fprintf(to, "usage: %s [-c config_directory] [-v] command [argument ...]\n\n", name);
     for (size_t i = 0; i < COUNT_OF(commands); i++)
-        fprintf(to, "    %-9s %-16s %s\n", commands[i].name, commands[i].arguments,
+        fprintf(to, "    %-9s %-19s %s\n", commands[i].name, commands[i].arguments,
                 commands[i].help);
 }
 

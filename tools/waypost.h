@@ -23,7 +23,8 @@ struct waypost {
 /* argv[0] is the subcommand's name. */
 typedef int waypost_run_fn(const struct waypost *w, int argc, char **argv);
 
-waypost_run_fn cmd_start, cmd_start_fg, cmd_stop, cmd_abort, cmd_reload, cmd_status, cmd_check;
+waypost_run_fn cmd_start, cmd_start_fg, cmd_stop, cmd_abort, cmd_reload, cmd_status, cmd_check,
+    cmd_user;
 
 /* The whole program. */
 int waypost_main(int argc, char **argv, const char *name);

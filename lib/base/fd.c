@@ -136,28 +136,32 @@ static int sync_directory_of(const char *path)
     return rc;
 }
 
-static int write_new(const char *path, struct span content, mode_t mode)
+static int write_new(const char *path, struct span content, mode_t mode, const struct stat *like)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-    int rc;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode & 0600);
+    int rc = 0;
 
     if (fd < 0)
         return -errno;
-    rc = fchmod(fd, mode) < 0 ? -errno : fd_write_all(fd, content.p, content.n);
+    /* The owner first: changing it takes set-id bits away. */
+    if (like != NULL && fchown(fd, like->st_uid, like->st_gid) < 0)
+        rc = -errno;
+    if (rc == 0)
+        rc = fchmod(fd, mode) < 0 ? -errno : fd_write_all(fd, content.p, content.n);
     if (rc == 0 && fsync(fd) < 0)
         rc = -errno;
     fd_close(&fd);
     return rc;
 }
 
-int file_replace(const char *path, struct span content, mode_t mode)
+static int replace(const char *path, struct span content, mode_t mode, const struct stat *like)
 {
     struct str temp = {0};
     int rc;
 
     rc = str_printf(&temp, "%s.tmp.%ld", path, (long)getpid());
     if (rc == 0)
-        rc = write_new(str_cstr(&temp), content, mode);
+        rc = write_new(str_cstr(&temp), content, mode, like);
     if (rc == 0 && rename(str_cstr(&temp), path) < 0)
         rc = -errno;
     if (rc == 0)
@@ -166,4 +170,18 @@ int file_replace(const char *path, struct span content, mode_t mode)
         unlink(str_cstr(&temp));
     str_fini(&temp);
     return rc;
+}
+
+int file_replace(const char *path, struct span content, mode_t mode)
+{
+    return replace(path, content, mode, NULL);
+}
+
+int file_rewrite(const char *path, struct span content)
+{
+    struct stat st;
+
+    if (stat(path, &st) < 0)
+        return -errno;
+    return replace(path, content, st.st_mode & 07777, &st);
 }

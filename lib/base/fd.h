@@ -23,5 +23,7 @@ int fd_read_file(int fd, struct str *out, size_t max);
 int file_read(const char *path, struct str *out, size_t max);
 /* Write path anew: temporary file, fsync, rename, fsync of the directory. */
 int file_replace(const char *path, struct span content, mode_t mode);
+/* The same for a file that is there: it keeps its owner, group and mode. */
+int file_rewrite(const char *path, struct span content);
 
 #endif
