@@ -189,6 +189,8 @@ void smtp_play(struct smtp_run *run)
     log_set_sink(keep_log, &run->log);
     if (!smtp_load(&server, &conf, run->main_cf, &why))
         fail_msg("%s", str_cstr(&why));
+    if (run->dns != NULL)
+        assert_int_equal(resolver_new_fake(&server.resolver, run->dns), 0);
     (void)net_address_parse(span_cstr(run->client != NULL ? run->client : "192.0.2.1"), &client);
     client.port = 12345;
     (void)net_address_parse(SPAN_LIT("192.0.2.25"), &local);
@@ -200,6 +202,8 @@ void smtp_play(struct smtp_run *run)
     assert_int_equal(run->uploads, 0);
     str_append(&run->replies, str_span(&peer.received));
     peer_fini(&peer);
+    if (run->dns != NULL)
+        resolver_free(server.resolver);
     server_unload(&server);
     conf_free(conf);
     str_fini(&why);

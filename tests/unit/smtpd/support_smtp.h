@@ -18,6 +18,7 @@ struct smtp_message {
 struct smtp_run {
     /* in */
     const char *main_cf; /* added to what every test has */
+    const char *dns;     /* table of resolver_new_fake; NULL: no look-ups */
     const char *client;  /* address; NULL: 192.0.2.1 */
     struct span script;  /* what the client says */
     enum peer_split split;

@@ -156,6 +156,65 @@ TASK_TEST(acts_on_the_message)
         smtp_run_fini(runs[i]);
 }
 
+static const char zone[] = "1.2.0.192.in-addr.arpa PTR mx.c.test\nmx.c.test A 192.0.2.1\n"
+                           "2.2.0.192.in-addr.arpa PTR forged.test\nforged.test A 192.0.2.99\n"
+                           "3.2.0.192.in-addr.arpa PTR lost.test\n"
+                           "good.test MX 10 mx.good.test\nhost.test A 192.0.2.7\n"
+                           "null.test MX 0 .\nsick.test * SERVFAIL\n";
+
+static const struct {
+    const char *client, *restriction, *sender;
+    const char *seen;  /* in the log */
+    const char *reply; /* to RCPT */
+} names[] = {
+    {"192.0.2.1", "permit", "a@b.test", "connect from mx.c.test[192.0.2.1]\n", "250 2.1.5 Ok"},
+    {"192.0.2.2", "permit", "a@b.test",
+     "hostname forged.test does not resolve to address 192.0.2.2\n", "250 2.1.5 Ok"},
+    {"192.0.2.2", "reject_unknown_client_hostname", "a@b.test", "connect from unknown[192.0.2.2]\n",
+     "450 4.7.25 Client host rejected: cannot find your hostname, [192.0.2.2]"},
+    {"192.0.2.2", "reject_unknown_reverse_client_hostname", "a@b.test", "", "250 2.1.5 Ok"},
+    {"192.0.2.4", "reject_unknown_reverse_client_hostname", "a@b.test",
+     "connect from unknown[192.0.2.4]\n",
+     "450 4.7.25 Client host rejected: cannot find your reverse hostname, [192.0.2.4]"},
+    {"192.0.2.1", "reject_unknown_sender_domain", "a@good.test", "", "250 2.1.5 Ok"},
+    {"192.0.2.1", "reject_unknown_sender_domain", "a@host.test", "", "250 2.1.5 Ok"},
+    {"192.0.2.1", "reject_unknown_sender_domain", "a@example.test", "", "250 2.1.5 Ok"},
+    {"192.0.2.1", "reject_unknown_sender_domain", "a@none.test", "",
+     "450 4.1.8 <a@none.test>: Sender address rejected: Domain not found"},
+    {"192.0.2.1", "reject_unknown_sender_domain", "a@sick.test", "",
+     "450 4.1.8 <a@sick.test>: Sender address rejected: Domain not found"},
+    {"192.0.2.1", "reject_unknown_sender_domain", "a@null.test", "",
+     "550 5.7.27 <a@null.test>: Sender address rejected: Domain null.test does not accept mail "
+     "(nullMX)"},
+    {"192.0.2.1", "check_client_access inline:{ {c.test = REJECT} }", "a@b.test", "",
+     "554 5.7.1 <mx.c.test[192.0.2.1]>: Client host rejected: Access denied"},
+};
+
+TASK_TEST(asks_the_dns)
+{
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        struct str script = {0}, want = {0}, main_cf = {0};
+        struct smtp_run run = {.client = names[i].client, .dns = zone};
+
+        str_printf(&main_cf, "smtpd_peername_lookup = yes\nsmtpd_client_restrictions = %s\n",
+                   names[i].restriction);
+        str_printf(&script, "MAIL FROM:<%s>\r\nRCPT TO:<u1@example.test>\r\nQUIT\r\n",
+                   names[i].sender);
+        str_printf(&want, "\r\n%s\r\n", names[i].reply);
+        run.main_cf = str_cstr(&main_cf);
+        run.script = str_span(&script);
+        smtp_play(&run);
+        if (span_search(str_span(&run.replies), str_span(&want)) < 0)
+            fail_msg("%zu: %s", i, str_cstr(&run.replies));
+        if (strstr(str_cstr(&run.log), names[i].seen) == NULL)
+            fail_msg("%zu: %s", i, str_cstr(&run.log));
+        smtp_run_fini(&run);
+        str_fini(&script);
+        str_fini(&want);
+        str_fini(&main_cf);
+    }
+}
+
 static const struct {
     const char *main_cf, *why; /* NULL: good */
 } configurations[] = {
@@ -220,6 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decides),
         cmocka_unit_test(acts_on_the_message),
+        cmocka_unit_test(asks_the_dns),
         cmocka_unit_test(knows_every_restriction_of_conf),
         cmocka_unit_test(refuses_to_start_with_what_it_cannot_do),
     };
