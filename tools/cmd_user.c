@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,6 @@
 enum {
     FILE_MAX = 1 << 28,
     PASSWORD_LINE_MAX = 1024,
-    NEW_FILE_MODE = 0600, /* auth may read every file */
 };
 
 static const char default_scheme[] = "SHA512-CRYPT";
@@ -176,22 +176,39 @@ static int lock_file(const char *path)
     }
 }
 
+/* A file that auth, under its own user, may read: by its group. Does nothing when
+ * the file is there. */
+static void make_file(const struct user_command *u, const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    const char *name = conf_string(u->conf, "waypost_auth_user");
+    struct passwd *auth;
+
+    if (fd < 0)
+        return;
+    log_info("made %s", path);
+    if (geteuid() == 0) {
+        auth = getpwnam(name);
+        if (auth == NULL)
+            log_warn("no user %s (waypost_auth_user): give it the right to read %s", name, path);
+        else if (fchown(fd, (uid_t)-1, auth->pw_gid) < 0 || fchmod(fd, 0640) < 0)
+            log_warn("%s: %s: user %s cannot read it", path, error_text(-errno), name);
+    }
+    fd_close(&fd);
+}
+
 /* Open, lock when it is to be changed, and read. */
 static int open_file(struct user_command *u, bool for_change, bool create)
 {
     const char *configured = conf_string(u->conf, "auth_passwd_file");
-    int fd, rc;
+    int rc;
 
     if (configured[0] == '\0') {
         log_error("auth_passwd_file is not set in %s/main.cf", conf_directory(u->conf));
         return ERR_NOT_FOUND;
     }
-    if (create) {
-        fd = open(configured, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, NEW_FILE_MODE);
-        if (fd >= 0)
-            log_info("made %s", configured);
-        fd_close(&fd);
-    }
+    if (create)
+        make_file(u, configured);
     u->path = realpath(configured, NULL);
     if (u->path == NULL)
         rc = -errno;

@@ -37,7 +37,9 @@ int login_start(const struct conf *conf, const struct login_protocol *protocol)
     shared.sessions = ipc_client_new(protocol->name, "session", PROTOCOL_VERSION);
     shared.mechanisms = conf_string(conf, "auth_mechanisms");
     shared.needs_tls = conf_bool(conf, "disable_plaintext_auth");
-    shared.has_tls = conf_string(conf, "tlsproxy_tls_cert_file")[0] != '\0';
+    shared.has_tls = conf_string(conf, "tlsproxy_tls_chain_files")[0] != '\0' ||
+                     conf_string(conf, "tlsproxy_tls_cert_file")[0] != '\0' ||
+                     conf_string(conf, "tlsproxy_tls_eccert_file")[0] != '\0';
     shared.timeout_ms = conf_ms(conf, "login_timeout");
     shared.memory_limit = (size_t)conf_int(conf, "session_memory_limit");
     shared.failure_limit = (unsigned)conf_int(conf, "login_failure_limit");
