@@ -1,0 +1,87 @@
+"""The SMTP server as clients meet it: submission, STARTTLS, AUTH, large messages."""
+import base64
+import hashlib
+import hmac
+import os
+import smtplib
+import socket
+
+from suite import message
+
+
+def dialogue(lab, data, port=None, seconds=3):
+    """What the server says to these octets, until it falls silent."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", int(port or lab.SMTP_PORT)), seconds) as client:
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        while chunk := client.recv(65536):
+            answer += chunk
+    return answer.decode()
+
+
+def test_recipients_are_checked_at_rcpt(lab):
+    answer = dialogue(lab, b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u1@example.test>\r\n"
+                           b"RCPT TO:<nobody@example.test>\r\nQUIT\r\n")
+    assert "250 2.1.5 Ok\r\n550 5.1.1 <nobody@example.test>: Recipient address rejected: " \
+           "User unknown in virtual mailbox table\r\n221 2.0.0 Bye\r\n" in answer
+
+
+def test_input_before_the_handshake_is_thrown_away(lab):
+    """CVE-2011-0411: nothing sent in the clear is answered under TLS."""
+    client = lab.smtp()
+    client.ehlo("c.test")
+    client.sock.sendall(b"STARTTLS\r\nRSET\r\nNOOP injected\r\n")
+    assert client.getreply()[0] == 220
+    client.sock = lab.tls().wrap_socket(client.sock, server_hostname="localhost")
+    client.file = None
+    assert client.ehlo("c.test")[0] == 250
+    assert client.noop()[0] == 250
+    client.quit()
+
+
+def test_submission_needs_tls_and_a_login(lab):
+    answer = dialogue(lab, b"EHLO c.test\r\nAUTH PLAIN AHUxAHBhc3M=\r\nMAIL FROM:<a@b.test>\r\n"
+                           b"QUIT\r\n", lab.SUBMISSION_PORT)
+    assert "AUTH" not in answer
+    assert answer.count("530 5.7.0 Must issue a STARTTLS command first") == 2
+
+
+def scram(client, password, initial):
+    """RFC 5802 as a client; the reply to the last step."""
+    bare = b"n=u1@example.test,r=" + base64.b64encode(os.urandom(12))
+    first = base64.b64encode(b"n,," + bare).decode()
+    if initial:
+        code, text = client.docmd("AUTH SCRAM-SHA-256 " + first)
+    else:
+        assert client.docmd("AUTH SCRAM-SHA-256") == (334, b"")
+        code, text = client.docmd(first)
+    assert code == 334
+    server_first = base64.b64decode(text)
+    fields = dict(item.split(b"=", 1) for item in server_first.split(b","))
+    salted = hashlib.pbkdf2_hmac("sha256", password, base64.b64decode(fields[b"s"]),
+                                 int(fields[b"i"]))
+    key = hmac.new(salted, b"Client Key", "sha256").digest()
+    final = b"c=biws,r=" + fields[b"r"]
+    signature = hmac.new(hashlib.sha256(key).digest(), bare + b"," + server_first + b"," + final,
+                         "sha256").digest()
+    proof = base64.b64encode(bytes(a ^ b for a, b in zip(key, signature)))
+    code, text = client.docmd(base64.b64encode(final + b",p=" + proof).decode())
+    return client.docmd("")[0] if code == 334 else code
+
+
+def test_scram_with_and_without_initial_response(lab):
+    for initial in (True, False):
+        for password, code in ((b"pass", 235), (b"wrong", 535)):
+            with smtplib.SMTP("127.0.0.1", int(lab.SUBMISSION_PORT), timeout=20) as client:
+                client.starttls(context=lab.tls())
+                client.ehlo("c.test")
+                assert scram(client, password, initial) == code
+
+
+def test_a_large_message_is_queued_whole(lab):
+    body = "".join(f"{i:074d}\r\n" for i in range(40000))
+    client = lab.submission()
+    client.sendmail("u1@example.test", ["u2@example.test"], message(body=body))
+    client.quit()
+    lab.wait_for_log("size=30", "nrcpt=1 (queue active)")
