@@ -7,6 +7,6 @@
 /* After it. */
 #define CAPABILITY_SESSION                                                                \
     "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE UNSELECT CHILDREN UIDPLUS MOVE " \
-    "SPECIAL-USE LIST-EXTENDED"
+    "SPECIAL-USE"
 
 #endif

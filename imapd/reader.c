@@ -112,6 +112,23 @@ int reader_skip_literal(struct reader *r, deadline_t deadline)
     return 0;
 }
 
+int reader_skip_rest(struct reader *r, deadline_t deadline)
+{
+    int rc = 0;
+
+    while (rc == 0 && r->has_literal && !r->is_synchronising) {
+        rc = reader_skip_literal(r, deadline);
+        str_clear(&r->text);
+        r->lines = 0;
+        if (rc == 0)
+            rc = reader_line(r, deadline);
+        if (rc == ERR_TOO_LONG)
+            rc = 0;
+    }
+    r->has_literal = false;
+    return rc;
+}
+
 int reader_command(struct reader *r, deadline_t deadline)
 {
     int rc;

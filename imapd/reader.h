@@ -43,6 +43,10 @@ TASK_WAITS int reader_take_literal(struct reader *r, deadline_t deadline);
  * is not sent once the command was answered. */
 TASK_WAITS int reader_skip_literal(struct reader *r, deadline_t deadline);
 
+/* Read and drop what the client sends of this command without being asked, when it was
+ * answered before its end: a literal that is pending, and what follows it. */
+TASK_WAITS int reader_skip_rest(struct reader *r, deadline_t deadline);
+
 /* The whole command with all its literals in memory. ERR_LIMIT: a literal is too
  * large: answered by the caller, rest skipped. */
 TASK_WAITS int reader_command(struct reader *r, deadline_t deadline);

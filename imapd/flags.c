@@ -1,0 +1,208 @@
+#include "imapd/flags.h"
+
+#include <errno.h>
+
+#include "base/error.h"
+#include "base/log.h"
+
+enum { KEYWORD_LENGTH_MAX = 255 };
+
+static const struct {
+    struct span name;
+    uint32_t flag;
+} system_flags[] = {
+    {SPAN_LIT("\\Answered"), STORE_ANSWERED}, {SPAN_LIT("\\Flagged"), STORE_FLAGGED},
+    {SPAN_LIT("\\Deleted"), STORE_DELETED},   {SPAN_LIT("\\Seen"), STORE_SEEN},
+    {SPAN_LIT("\\Draft"), STORE_DRAFT},
+};
+
+/* --- keyword names ------------------------------------------------------------------ */
+
+static int load_names(struct session *s)
+{
+    arena_reset(&s->keyword_arena);
+    s->keyword_names = ARENA_NEW_N(&s->keyword_arena, struct span, STORE_KEYWORDS_MAX);
+    if (s->keyword_names == NULL)
+        return -ENOMEM;
+    return store_keywords(s->account, &s->keyword_arena, s->keyword_names);
+}
+
+/* Names for all of the bits. */
+static int need_names(struct session *s, uint64_t keywords)
+{
+    bool is_complete = s->keyword_names != NULL;
+
+    for (unsigned i = 0; i < STORE_KEYWORDS_MAX && is_complete; i++)
+        is_complete = (keywords >> i & 1) == 0 || s->keyword_names[i].p != NULL;
+    return is_complete ? 0 : load_names(s);
+}
+
+int flags_keyword(struct session *s, struct span name, bool create, uint64_t *bit)
+{
+    unsigned number;
+    int rc = need_names(s, 0);
+
+    *bit = 0;
+    for (unsigned i = 0; i < STORE_KEYWORDS_MAX && rc == 0; i++) {
+        if (s->keyword_names[i].p != NULL && span_ieq(s->keyword_names[i], name)) {
+            *bit = 1ULL << i;
+            return 0;
+        }
+    }
+    if (rc == 0)
+        rc = store_keyword(s->account, name, create, &number);
+    if (rc == 0)
+        *bit = 1ULL << number;
+    return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+/* --- from the wire ---------------------------------------------------------------------- */
+
+static bool add_system_flag(struct session *s, struct span name, struct flag_list *out)
+{
+    for (size_t i = 0; i < COUNT_OF(system_flags); i++) {
+        if (span_ieq(name, system_flags[i].name)) {
+            out->flags |= system_flags[i].flag;
+            return true;
+        }
+    }
+    session_bad(s, arena_printf(&s->arena, "Invalid system flag %.*s", SPAN_ARG(name)));
+    return false;
+}
+
+static bool add_keyword(struct session *s, struct span name, bool create, struct flag_list *out)
+{
+    uint64_t bit;
+    int rc;
+
+    if (name.n > KEYWORD_LENGTH_MAX) {
+        session_bad(s, "Keyword is too long");
+        return false;
+    }
+    rc = flags_keyword(s, name, create, &bit);
+    if (rc == ERR_LIMIT)
+        session_no(s, "[LIMIT] Too many different keywords in this account.");
+    else if (rc < 0)
+        session_store_error(s, rc, "keywords");
+    out->keywords |= bit;
+    return rc == 0;
+}
+
+static bool take_flag(struct session *s, struct parse *p, bool create, struct flag_list *out)
+{
+    const char *start = p->rest.p;
+    bool is_system = parse_char(p, '\\');
+    struct span name;
+
+    if (parse_atom(p, &name) < 0) {
+        session_bad(s, "Flags list contains non-atoms.");
+        return false;
+    }
+    if (is_system)
+        return add_system_flag(s, span_make(start, name.n + 1), out);
+    return add_keyword(s, name, create, out);
+}
+
+bool flags_take(struct session *s, struct parse *p, bool is_bare, bool create,
+                struct flag_list *out)
+{
+    bool is_list = parse_char(p, '(');
+
+    *out = (struct flag_list){0};
+    if (!is_list && !is_bare) {
+        session_bad(s, "Invalid arguments.");
+        return false;
+    }
+    if (is_list && parse_char(p, ')'))
+        return true;
+    do {
+        if (!take_flag(s, p, create, out))
+            return false;
+    } while (parse_space(p));
+    if (is_list && !parse_char(p, ')')) {
+        session_bad(s, "Invalid arguments.");
+        return false;
+    }
+    return true;
+}
+
+/* --- to the wire ------------------------------------------------------------------------------ */
+
+static void append_word(struct str *out, size_t start, struct span word)
+{
+    if (out->len > start)
+        str_append_char(out, ' ');
+    str_append(out, word);
+}
+
+int flags_append(struct session *s, struct str *out, uint32_t flags, uint64_t keywords,
+                 bool is_recent)
+{
+    size_t start = out->len;
+    int rc = keywords != 0 ? need_names(s, keywords) : 0;
+
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < COUNT_OF(system_flags); i++) {
+        if ((flags & system_flags[i].flag) != 0)
+            append_word(out, start, system_flags[i].name);
+    }
+    if (is_recent)
+        append_word(out, start, SPAN_LIT("\\Recent"));
+    for (unsigned i = 0; i < STORE_KEYWORDS_MAX && keywords >> i != 0; i++) {
+        if ((keywords >> i & 1) != 0 && s->keyword_names[i].p != NULL)
+            append_word(out, start, s->keyword_names[i]);
+    }
+    return str_error(out);
+}
+
+bool flags_is_recent(const struct store_view *v, uint32_t uid)
+{
+    size_t low = 0, high = v->recent.len;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (v->recent.items[middle] < uid)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < v->recent.len && v->recent.items[low] == uid;
+}
+
+static bool has_room_for_keywords(const struct session *s)
+{
+    for (unsigned i = 0; i < STORE_KEYWORDS_MAX; i++) {
+        if (s->keyword_names == NULL || s->keyword_names[i].p == NULL)
+            return true;
+    }
+    return false;
+}
+
+void flags_say(struct session *s)
+{
+    const uint32_t all = STORE_ANSWERED | STORE_FLAGGED | STORE_DELETED | STORE_SEEN | STORE_DRAFT;
+    struct str list = {0};
+    int rc = flags_append(s, &list, all, s->shown_keywords, false);
+
+    if (rc == 0) {
+        session_say(s, "* FLAGS (%s)", str_cstr(&list));
+        if (s->is_read_only)
+            session_say(s, "* OK [PERMANENTFLAGS ()] Read-only mailbox.");
+        else
+            session_say(s, "* OK [PERMANENTFLAGS (%s%s)] Flags permitted.", str_cstr(&list),
+                        has_room_for_keywords(s) ? " \\*" : "");
+    } else {
+        log_error("user=<%s>: keywords can't be read: %s", str_cstr(&s->client->user),
+                  error_text(rc));
+    }
+    str_fini(&list);
+}
+
+void flags_say_new(struct session *s, uint64_t keywords)
+{
+    if ((keywords & ~s->shown_keywords) == 0)
+        return;
+    s->shown_keywords |= keywords;
+    flags_say(s);
+}

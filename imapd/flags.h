@@ -1,0 +1,30 @@
+/* flags.h: flags and keywords (RFC 3501 2.3.2) between the wire and the store. */
+#ifndef IMAPD_FLAGS_H
+#define IMAPD_FLAGS_H
+
+#include "imapd/session.h"
+
+struct flag_list {
+    uint32_t flags; /* enum store_flag */
+    uint64_t keywords;
+};
+
+/* Take "(\Seen $Forwarded)", or without parentheses where is_bare is set. Keywords
+ * that do not exist yet are made with create, left out without. False: the answer is
+ * set. */
+TASK_WAITS bool flags_take(struct session *s, struct parse *p, bool is_bare, bool create,
+                           struct flag_list *out);
+/* The bit of a keyword; 0 when the account has none of that name. Negative: failure. */
+TASK_WAITS int flags_keyword(struct session *s, struct span name, bool create, uint64_t *bit);
+
+/* Append "\Seen \Recent $Forwarded" without parentheses, in Dovecot's order. */
+TASK_WAITS int flags_append(struct session *s, struct str *out, uint32_t flags, uint64_t keywords,
+                            bool is_recent);
+/* Is the message \Recent here? */
+bool flags_is_recent(const struct store_view *v, uint32_t uid);
+/* The FLAGS and PERMANENTFLAGS responses. */
+TASK_WAITS void flags_say(struct session *s);
+/* The same if one of the keywords was not in them yet. */
+TASK_WAITS void flags_say_new(struct session *s, uint64_t keywords);
+
+#endif

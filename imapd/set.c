@@ -1,0 +1,139 @@
+#include "imapd/set.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+
+void set_free(struct set *set)
+{
+    array_free(&set->numbers);
+}
+
+/* Index of the first message whose UID is not below uid. */
+static size_t lower_bound(const struct store_view *v, uint32_t uid)
+{
+    size_t low = 0, high = v->messages.len;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (v->messages.items[middle].uid < uid)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The range as indexes [first, end) of the view; "*" is the last message. */
+static int place(const struct store_view *v, struct parse_range range, bool by_uid, size_t *first,
+                 size_t *end)
+{
+    size_t count = v->messages.len;
+    uint32_t highest;
+
+    *first = *end = 0;
+    if (count == 0)
+        return by_uid ? 0 : ERR_NOT_FOUND;
+    highest = by_uid ? v->messages.items[count - 1].uid : (uint32_t)count;
+    if (range.last == UINT32_MAX) { /* "9:*" with eight messages is "8:9" */
+        range.last = highest;
+        if (range.first == UINT32_MAX)
+            range.first = highest;
+        if (range.first > range.last) {
+            range.last = range.first;
+            range.first = highest;
+            if (!by_uid)
+                range.last = highest;
+        }
+    }
+    if (by_uid) {
+        *first = lower_bound(v, range.first);
+        *end = range.last == UINT32_MAX ? count : lower_bound(v, range.last + 1);
+        return 0;
+    }
+    if (range.last > count)
+        return ERR_NOT_FOUND;
+    *first = range.first - 1;
+    *end = range.last;
+    return 0;
+}
+
+static int collect(const unsigned char *marks, size_t count, struct set *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t *number;
+        if (!marks[i])
+            continue;
+        number = array_push(&out->numbers);
+        if (number == NULL)
+            return -ENOMEM;
+        *number = (uint32_t)i + 1;
+    }
+    return 0;
+}
+
+int set_resolve(const struct store_view *v, const struct parse_set *ranges, bool by_uid,
+                struct set *out)
+{
+    unsigned char *marks = calloc(v->messages.len + 1, 1);
+    int rc = marks == NULL ? -ENOMEM : 0;
+
+    *out = (struct set){0};
+    for (size_t i = 0; i < ranges->ranges.len && rc == 0; i++) {
+        size_t first, end;
+        rc = place(v, ranges->ranges.items[i], by_uid, &first, &end);
+        if (rc == 0 && end > first)
+            memset(marks + first, 1, end - first);
+    }
+    if (rc == 0)
+        rc = collect(marks, v->messages.len, out);
+    free(marks);
+    if (rc < 0)
+        set_free(out);
+    return rc;
+}
+
+bool set_take(struct session *s, struct parse *p, struct set *out)
+{
+    struct parse_set ranges = {0};
+    int rc;
+
+    *out = (struct set){0};
+    if (!parse_space(p) || parse_sequence_set(p, &ranges) < 0) {
+        session_bad(s, parse_end(p) ? "Missing arguments."
+                       : s->by_uid  ? "Invalid uidset"
+                                    : "Invalid messageset");
+        return false;
+    }
+    rc = set_resolve(s->view, &ranges, s->by_uid, out);
+    array_free(&ranges.ranges);
+    if (rc == -ENOMEM)
+        session_store_error(s, rc, "message set");
+    else if (rc < 0)
+        session_bad(s, "Invalid messageset");
+    return rc == 0;
+}
+
+uint32_t *set_uids(const struct session *s, const struct set *set)
+{
+    uint32_t *uids = calloc(set->numbers.len + 1, sizeof(*uids));
+
+    for (size_t i = 0; i < set->numbers.len && uids != NULL; i++)
+        uids[i] = s->view->messages.items[set->numbers.items[i] - 1].uid;
+    return uids;
+}
+
+int set_append(struct str *out, const uint32_t *numbers, size_t count)
+{
+    size_t end;
+
+    for (size_t i = 0; i < count; i = end) {
+        end = i + 1;
+        while (end < count && numbers[end] == numbers[end - 1] + 1)
+            end++;
+        str_printf(out, end - i > 1 ? "%s%u:%u" : "%s%u", i > 0 ? "," : "", numbers[i],
+                   numbers[end - 1]);
+    }
+    return str_error(out);
+}
