@@ -12,7 +12,7 @@
 #include "journal/batch.h"
 #include "large.h"
 
-enum { FINISHED_MAX = 65536 };
+enum { FINISHED_MAX = 65536, LOAD_TRIES = 3 };
 
 static struct disk_real disk;
 static int journal_fd = -1;
@@ -314,15 +314,36 @@ static int load_change(const struct change *c, struct loaded *l)
     return rc;
 }
 
-int ledger_load(struct entry *e, struct loaded *l, bool with_content)
+static int load_once(struct entry *e, struct loaded *l, bool with_content)
 {
     loaded_init(l);
     int rc = load_message(e, l, with_content);
-    /* The cleaner may move records while this waits: a copy, index by index. */
     for (uint32_t i = 0; rc == 0 && i < e->change_count; i++) {
         struct change c = e->changes[i];
         rc = load_change(&c, l);
     }
+    return rc;
+}
+
+/* A record that nobody waited for may not be on the disk yet, and the cleaner may
+ * move records meanwhile: worth another try, when what was written has settled. */
+static bool is_worth_a_try(int rc, int tries)
+{
+    return (rc == ERR_CORRUPT || rc == ERR_NOT_FOUND) && tries < LOAD_TRIES &&
+           journal_flush(journal) == 0;
+}
+
+int ledger_load(struct entry *e, struct loaded *l, bool with_content)
+{
+    uint64_t number = e->id.number;
+    int rc = load_once(e, l, with_content);
+
+    for (int tries = 1; is_worth_a_try(rc, tries) && entry_find(number) == e; tries++) {
+        loaded_fini(l);
+        rc = load_once(e, l, with_content);
+    }
+    if (rc == 0 && entry_find(number) != e)
+        rc = ERR_NOT_FOUND;
     if (rc == 0 && e->change_count == 0)
         l->next_attempt_s = e->next_attempt_s;
     return rc;
@@ -332,9 +353,14 @@ int ledger_read_content(struct entry *e, struct str *out)
 {
     struct journal_record r;
     struct str octets = {0};
-    struct journal_position at = e->message;
-    int rc = journal_read(journal, &at, &octets, &r);
+    int rc, tries = 0;
 
+    do {
+        struct journal_position at = e->message;
+
+        str_clear(&octets);
+        rc = journal_read(journal, &at, &octets, &r);
+    } while (is_worth_a_try(rc, ++tries));
     if (rc == 0)
         rc = str_set(out, r.body);
     str_fini(&octets);

@@ -14,7 +14,7 @@
 #include "queue/internal.h"
 
 enum {
-    HANDOVER_WAIT_MS = 5000,  /* between tries to present results to the next qmgr */
+    HANDOVER_WAIT_MS = 2000,  /* between tries to present results to the next qmgr */
     CANCELLED_WAIT_MS = 3000, /* what a process that must end now spends on that */
     RESULTS_FLUSH = 32 << 10,
 };
@@ -373,25 +373,42 @@ static struct job *first_done(struct connection *c)
 }
 
 /* Jobs that ended are presented, again and again, until a qmgr took them. */
+static void hand_over_until(struct connection *c, struct queue_client *cl, deadline_t end)
+{
+    int rc = 0;
+
+    while (rc != -ECANCELED && !list_is_empty(&c->jobs) && clock_mono_ms() < end) {
+        struct job *job = first_done(c);
+
+        if (job == NULL) {
+            rc = task_cond_wait(&c->changed, end);
+        } else {
+            rc = hand_over_job(cl, job);
+            if (rc == 0)
+                job_free(job);
+            else
+                rc = task_sleep(deadline_min(deadline_in(HANDOVER_WAIT_MS / 10), end));
+        }
+    }
+}
+
+/* A process that must end now does not wait for a qmgr for ever: what it could not
+ * tell is delivered again. */
 static void hand_over(struct connection *c)
 {
     const char *socket = c->agent->qmgr_socket != NULL ? c->agent->qmgr_socket : "qmgr";
-    struct queue_client *cl = queue_client_new(socket, HANDOVER_WAIT_MS);
-    bool is_cancelled = task_is_cancelled();
-    bool shield = task_shield(true);
-    deadline_t end = is_cancelled ? deadline_in(CANCELLED_WAIT_MS) : DEADLINE_NONE;
+    struct queue_client *cl =
+        list_is_empty(&c->jobs) ? NULL : queue_client_new(socket, HANDOVER_WAIT_MS);
 
-    while (cl != NULL && !list_is_empty(&c->jobs) && clock_mono_ms() < end) {
-        struct job *job = first_done(c);
-
-        if (job == NULL)
-            task_cond_wait(&c->changed, end);
-        else if (hand_over_job(cl, job) == 0)
-            job_free(job);
-        else
-            task_sleep(deadline_min(deadline_in(HANDOVER_WAIT_MS / 10), end));
+    if (cl == NULL)
+        return;
+    hand_over_until(c, cl, DEADLINE_NONE);
+    if (!list_is_empty(&c->jobs)) {
+        task_group_cancel(&c->tasks);
+        bool shield = task_shield(true);
+        hand_over_until(c, cl, deadline_in(CANCELLED_WAIT_MS));
+        task_shield(shield);
     }
-    task_shield(shield);
     queue_client_free(cl);
 }
 
