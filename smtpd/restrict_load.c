@@ -23,23 +23,23 @@ static int compile_list(struct restrictions *r, struct span text, struct restric
 static int compile_class(struct restrictions *r, struct span name, struct restriction *item,
                          struct str *why)
 {
-    struct restriction_class *class, **slot;
+    struct restriction_class *added, **slot;
 
     for (size_t i = 0; i < r->classes.len; i++)
         if (span_eq(r->classes.items[i]->name, name)) {
             item->class = &r->classes.items[i]->list;
             return 0;
         }
-    class = NEW(struct restriction_class);
-    slot = class != NULL ? array_push(&r->classes) : NULL;
+    added = NEW(struct restriction_class);
+    slot = added != NULL ? array_push(&r->classes) : NULL;
     if (slot == NULL) {
-        free(class);
+        free(added);
         return -ENOMEM;
     }
-    *slot = class;
-    class->name = name;
-    item->class = &class->list;
-    return compile_list(r, span_cstr(conf_lookup(r->conf, name)), &class->list, why);
+    *slot = added;
+    added->name = name;
+    item->class = &added->list;
+    return compile_list(r, span_cstr(conf_lookup(r->conf, name)), &added->list, why);
 }
 
 static int compile_list(struct restrictions *r, struct span text, struct restriction_list *list,
@@ -56,11 +56,11 @@ static int compile_list(struct restrictions *r, struct span text, struct restric
             return -ENOMEM;
         item->kind = restrict_kind_find(word);
         if (item->kind == NULL) {
-            struct restriction class = {0};
+            struct restriction nested = {0};
 
             /* The array may move while the class is compiled. */
-            rc = compile_class(r, word, &class, why);
-            *array_last(&list->items) = class;
+            rc = compile_class(r, word, &nested, why);
+            *array_last(&list->items) = nested;
             continue;
         }
         if (item->kind->argument == RESTRICT_TABLE) {
