@@ -31,7 +31,9 @@ static int compile_class(struct restrictions *r, struct span name, struct restri
             return 0;
         }
     added = NEW(struct restriction_class);
-    slot = added != NULL ? array_push(&r->classes) : NULL;
+    if (added == NULL)
+        return -ENOMEM;
+    slot = array_push(&r->classes);
     if (slot == NULL) {
         free(added);
         return -ENOMEM;
