@@ -1,47 +1,19 @@
-/* conf.c: loading, layering, and access by name. */
+/* conf.c: loading, layering, evaluating. Access by name: access.c. */
 #include "conf/conf.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/arena.h"
-#include "base/array.h"
 #include "base/error.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/fd.h"
 #include "conf/expand.h"
+#include "conf/internal.h"
 #include "conf/main_cf.h"
-#include "conf/tables.h"
-
-struct setting {
-    struct hash_node node;
-    struct conf_setting set;
-    struct span name;
-    const char *expanded; /* user-defined and pattern names */
-    const char *source;   /* a value that was read from a file the setting names */
-};
-
-/* The value of a row of the table. */
-struct value {
-    const struct setting *setting; /* NULL: the default */
-    const char *computed;          /* default found out at run time */
-    const char *text;              /* expanded */
-    int64_t number;
-};
-
-struct conf {
-    struct arena arena;
-    const char *directory, *path;
-    bool is_lenient; /* bad values are warned about and kept */
-    struct hash by_name;
-    ARRAY(struct setting *) settings;
-    struct value *values;
-};
 
 /* --- settings -------------------------------------------------------------------- */
 
-static struct setting *find_setting(const struct conf *c, struct span name)
+struct setting *conf_find_setting(const struct conf *c, struct span name)
 {
     struct hash_node *n = hash_first(&c->by_name, span_hash(name));
 
@@ -56,7 +28,7 @@ static struct setting *find_setting(const struct conf *c, struct span name)
 
 static int add_setting(struct conf *c, struct span name, struct span value, unsigned line)
 {
-    struct setting *s = find_setting(c, name), **slot;
+    struct setting *s = conf_find_setting(c, name), **slot;
     char *text = arena_strdup(&c->arena, value);
 
     if (text == NULL)
@@ -82,14 +54,14 @@ static int add_setting(struct conf *c, struct span name, struct span value, unsi
 
 /* --- values ------------------------------------------------------------------------ */
 
-static struct value *value_of(const struct conf *c, const struct param *p)
+struct value *conf_value_of(const struct conf *c, const struct param *p)
 {
     return &c->values[param_index(p)];
 }
 
 const char *conf_default(const struct conf *c, const struct param *p)
 {
-    const struct value *v = value_of(c, p);
+    const struct value *v = conf_value_of(c, p);
 
     return v->computed != NULL ? v->computed : p->fallback;
 }
@@ -98,7 +70,7 @@ const char *conf_default(const struct conf *c, const struct param *p)
 static bool lookup_raw(void *arg, struct span name, struct span *value)
 {
     const struct conf *c = arg;
-    const struct setting *s = find_setting(c, name);
+    const struct setting *s = conf_find_setting(c, name);
     const struct param *p;
     struct span prefix;
 
@@ -177,8 +149,8 @@ static int settle(const struct conf *c, const struct setting *s, const char *nam
 
 static int evaluate_row(struct conf *c, const struct param *p, struct str *why)
 {
-    struct value *v = value_of(c, p);
-    struct setting *s = find_setting(c, span_cstr(p->name));
+    struct value *v = conf_value_of(c, p);
+    struct setting *s = conf_find_setting(c, span_cstr(p->name));
     const char *raw = s == NULL ? conf_default(c, p) : s->source != NULL ? s->source : s->set.value;
     int error;
 
@@ -219,7 +191,7 @@ static int evaluate_other(struct conf *c, struct setting *s, struct str *why)
 /* Debian's extension: the first line of the file that myorigin names. */
 static int read_origin(struct conf *c, struct str *why)
 {
-    struct setting *s = find_setting(c, SPAN_LIT("myorigin"));
+    struct setting *s = conf_find_setting(c, SPAN_LIT("myorigin"));
     struct str text = {0};
     struct span rest, line;
     int error;
@@ -245,20 +217,21 @@ static int compute_default(struct conf *c, const struct param *p, struct str *wh
     struct str text = {0};
     int error = 0;
 
-    if (p->compute == NULL || value_of(c, p)->computed != NULL)
+    if (p->compute == NULL || conf_value_of(c, p)->computed != NULL)
         return 0;
     error = p->compute(c, &text, why);
-    if (error == 0 && (value_of(c, p)->computed = arena_strdup(&c->arena, str_span(&text))) == NULL)
+    if (error == 0 &&
+        (conf_value_of(c, p)->computed = arena_strdup(&c->arena, str_span(&text))) == NULL)
         error = -ENOMEM;
     str_fini(&text);
-    if (error < 0 && find_setting(c, span_cstr(p->name)) != NULL) {
+    if (error < 0 && conf_find_setting(c, span_cstr(p->name)) != NULL) {
         /* Not needed; what is wrong is found again where it is set. */
-        value_of(c, p)->computed = "";
+        conf_value_of(c, p)->computed = "";
         str_clear(why);
         error = 0;
     }
     if (error < 0 && c->is_lenient)
-        value_of(c, p)->computed = "";
+        conf_value_of(c, p)->computed = "";
     return settle(c, NULL, p->name, error, why);
 }
 
@@ -380,7 +353,7 @@ static int load_file(struct conf **out, const char *config_directory, bool is_le
         str_printf(why, "%s: %s", str_cstr(&path), error_text(error));
     else if ((c = new_conf(config_directory, str_cstr(&path))) == NULL)
         error = -ENOMEM;
-    if (error == 0) {
+    if (c != NULL) {
         c->is_lenient = is_lenient;
         error = load_all(c, str_span(&text), overrides, count, why);
     }
@@ -426,151 +399,4 @@ void conf_free(struct conf *c)
     array_free(&c->settings);
     arena_reset(&c->arena);
     free(c);
-}
-
-/* --- access ---------------------------------------------------------------------------- */
-
-static const struct value *get(const struct conf *c, const char *name, unsigned types)
-{
-    const struct param *p = param_find(span_cstr(name));
-
-    if (p == NULL)
-        panic("parameter %s is not in the table", name);
-    if ((types & 1u << p->type) == 0)
-        panic("parameter %s is asked for as another type than its own", name);
-    return value_of(c, p);
-}
-
-const char *conf_string(const struct conf *c, const char *name)
-{
-    return get(c, name, 1u << PARAM_STRING | 1u << PARAM_RAW | 1u << PARAM_ENUM)->text;
-}
-
-bool conf_bool(const struct conf *c, const char *name)
-{
-    return get(c, name, 1u << PARAM_BOOL)->number != 0;
-}
-
-int64_t conf_int(const struct conf *c, const char *name)
-{
-    return get(c, name, 1u << PARAM_INT)->number;
-}
-
-int64_t conf_ms(const struct conf *c, const char *name)
-{
-    return get(c, name, 1u << PARAM_TIME)->number;
-}
-
-int64_t conf_seconds(const struct conf *c, const char *name)
-{
-    return conf_ms(c, name) / 1000;
-}
-
-/* The expanded text of <transport>_SUFFIX, and the row that bounds it. */
-static const char *transport_text(const struct conf *c, const char *transport, const char *suffix,
-                                  const struct param **row, struct str *scratch)
-{
-    struct span prefix, name;
-    const struct setting *s;
-    const struct param *p;
-
-    str_printf(scratch, "%s_%s", transport, suffix);
-    name = str_span(scratch);
-    p = param_find(name);
-    if (p != NULL) {
-        *row = p;
-        return value_of(c, p)->text;
-    }
-    *row = p = param_pattern_find(name, &prefix);
-    if (p == NULL)
-        panic("parameter pattern _%s is not in the table", suffix);
-    s = find_setting(c, name);
-    if (s != NULL)
-        return s->expanded;
-    /* Patterns' defaults are literals or "$other". */
-    return p->fallback[0] == '$' ? value_of(c, param_find(span_cstr(p->fallback + 1)))->text
-                                 : p->fallback;
-}
-
-static int64_t transport_number(const struct conf *c, const char *transport, const char *suffix,
-                                enum param_type type)
-{
-    struct str scratch = {0}, why = {0};
-    const struct param *row;
-    const char *text = transport_text(c, transport, suffix, &row, &scratch);
-    int64_t number = 0;
-
-    if (row->type != type)
-        panic("parameter pattern _%s is asked for as another type than its own", suffix);
-    /* A default that is out of the pattern's bounds was legal for its own row. */
-    (void)param_parse(row, span_cstr(text), &number, &why);
-    str_fini(&scratch);
-    str_fini(&why);
-    return number;
-}
-
-int64_t conf_transport_int(const struct conf *c, const char *transport, const char *suffix)
-{
-    return transport_number(c, transport, suffix, PARAM_INT);
-}
-
-int64_t conf_transport_ms(const struct conf *c, const char *transport, const char *suffix)
-{
-    return transport_number(c, transport, suffix, PARAM_TIME);
-}
-
-const char *conf_transport_string(const struct conf *c, const char *transport, const char *suffix)
-{
-    struct str scratch = {0};
-    const struct param *row;
-    const char *text = transport_text(c, transport, suffix, &row, &scratch);
-
-    str_fini(&scratch);
-    return text;
-}
-
-const char *conf_lookup(const struct conf *c, struct span name)
-{
-    const struct param *p = param_find(name);
-    const struct setting *s;
-
-    if (p != NULL)
-        return value_of(c, p)->text;
-    s = find_setting(c, name);
-    return s != NULL ? s->expanded : NULL;
-}
-
-const char *conf_raw(const struct conf *c, struct span name)
-{
-    const struct setting *s = find_setting(c, name);
-    const struct param *p = param_find(name);
-    struct span prefix;
-
-    if (s != NULL)
-        return s->set.value;
-    if (p != NULL)
-        return conf_default(c, p);
-    p = param_pattern_find(name, &prefix);
-    return p != NULL ? p->fallback : NULL;
-}
-
-bool conf_is_set(const struct conf *c, const char *name)
-{
-    return find_setting(c, span_cstr(name)) != NULL;
-}
-
-const char *conf_directory(const struct conf *c)
-{
-    return c->directory;
-}
-
-size_t conf_setting_count(const struct conf *c)
-{
-    return c->settings.len;
-}
-
-const struct conf_setting *conf_setting_at(const struct conf *c, size_t index)
-{
-    ENSURE(index < c->settings.len);
-    return &c->settings.items[index]->set;
 }
