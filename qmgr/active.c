@@ -135,10 +135,15 @@ static void begin_pass(struct active *a)
 
 static void load_and_begin(struct entry *e)
 {
+    uint64_t number = e->id.number;
     struct loaded l;
 
     entry_move(e, ENTRY_NOWHERE); /* nobody else takes it while this waits */
     int rc = ledger_load(e, &l, false);
+    if (entry_find(number) != e) { /* deleted meanwhile */
+        loaded_fini(&l);
+        return;
+    }
     if (rc < 0) {
         char id[QUEUE_ID_TEXT_MAX];
 

@@ -17,7 +17,7 @@
 #include "tasks.h"
 #include "transport.h"
 
-enum { HELLO_MS = 10000, SEND_MS = 60000, BACKLOG = 64 };
+enum { APPLY_TRIES = 200, HELLO_MS = 10000, SEND_MS = 60000, BACKLOG = 64 };
 
 static int listener = -1;
 
@@ -114,8 +114,10 @@ static int answer_show(struct ipc_conn *c, struct ipc_in *m)
     return ipc_error(c) != 0 ? ipc_error(c) : send_end(c, rc, rc == 0);
 }
 
-static int apply(struct entry *e, struct span verb)
+static int apply_once(struct entry *e, struct span verb)
 {
+    if (e->place == ENTRY_NOWHERE)
+        return -EAGAIN; /* it is being loaded */
     if (span_eq(verb, SPAN_LIT("delete")))
         return active_delete(e);
     if (span_eq(verb, SPAN_LIT("hold")))
@@ -127,6 +129,20 @@ static int apply(struct entry *e, struct span verb)
     if (span_eq(verb, SPAN_LIT("expire")))
         return active_expire(e);
     return ERR_NOT_SUPPORTED;
+}
+
+static int apply(uint64_t number, struct span verb)
+{
+    int rc = -EAGAIN;
+
+    for (int i = 0; rc == -EAGAIN && i < APPLY_TRIES; i++) {
+        struct entry *e = entry_find(number);
+
+        rc = e == NULL ? ERR_EXISTS : apply_once(e, verb);
+        if (rc == -EAGAIN && task_sleep(deadline_in(5)) < 0)
+            return -ECANCELED;
+    }
+    return rc;
 }
 
 static int answer_act(struct ipc_conn *c, struct ipc_in *m)
@@ -145,7 +161,7 @@ static int answer_act(struct ipc_conn *c, struct ipc_in *m)
         if (e == NULL)
             continue;
         queue_id_format(id, e->id);
-        int done = apply(e, verb);
+        int done = apply(numbers.items[i], verb);
         if (done == 0) {
             struct ipc_out changed = {0};
 

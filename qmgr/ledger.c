@@ -246,10 +246,13 @@ int ledger_flush(void)
 int ledger_write_result(struct entry *e, struct span head, uint32_t sequence)
 {
     struct journal_record r = {.kind = RECORD_RESULT, .head = head};
+    uint64_t number = e->id.number;
     int rc = journal_append(journal, &r);
 
     if (rc < 0)
         return rc;
+    if (entry_find(number) != e)
+        return 0; /* removed while this waited */
     struct change c = {r.at, sequence, false};
     return entry_add_change(e, &c);
 }
@@ -257,13 +260,16 @@ int ledger_write_result(struct entry *e, struct span head, uint32_t sequence)
 int ledger_write_state(struct entry *e, struct loaded *l)
 {
     struct str head = {0};
+    uint64_t number = e->id.number;
 
     l->sequence++;
-    int rc = record_state(&head, l, e->id.number);
+    int rc = record_state(&head, l, number);
     struct journal_record r = {.kind = RECORD_STATE, .head = str_span(&head)};
     if (rc == 0)
         rc = journal_append(journal, &r);
     str_fini(&head);
+    if (rc == 0 && entry_find(number) != e)
+        rc = ERR_NOT_FOUND;
     if (rc < 0)
         return rc;
     struct change c = {r.at, l->sequence, true};

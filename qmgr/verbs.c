@@ -1,4 +1,6 @@
 /* What an admin does with a message: flush, hold, release, requeue, delete. */
+#include <errno.h>
+
 #include "active.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -13,6 +15,8 @@ static int change(struct entry *e, void (*edit)(struct loaded *l))
 
     if (rc == 0 && entry_find(number) != e)
         rc = ERR_NOT_FOUND;
+    if (rc == 0 && (e->active != NULL || e->place == ENTRY_NOWHERE))
+        rc = -EAGAIN; /* it became active meanwhile */
     if (rc == 0) {
         edit(&l);
         rc = ledger_write_state(e, &l);
