@@ -206,6 +206,21 @@ static enum command_result add_recipient(struct session *s)
     return COMMAND_OK;
 }
 
+/* RFC 5321 4.5.1: <postmaster> is always somebody here. Where myorigin is not a local
+ * domain, the host's own postmaster takes it. */
+static int keep_postmaster(struct session *s)
+{
+    const struct server *server = s->server;
+    const char *own;
+
+    if (!span_ieq(s->recipient_text, SPAN_LIT("postmaster")) ||
+        route_is_local_domain(server->route, route_domain(s->recipient)) != 0)
+        return 0;
+    own = arena_printf(&s->tx.arena, "postmaster@%.*s", SPAN_ARG(server->myhostname));
+    s->recipient = span_cstr(own);
+    return own == NULL ? -ENOMEM : 0;
+}
+
 enum command_result cmd_rcpt(struct session *s, struct span argument)
 {
     struct span keyword, value;
@@ -221,6 +236,8 @@ enum command_result cmd_rcpt(struct session *s, struct span argument)
         return COMMAND_ERROR;
     }
     rc = take_path(s, &argument, false, &s->recipient, &s->recipient_text);
+    if (rc == 0)
+        rc = keep_postmaster(s);
     if (rc == -ENOMEM) {
         result = out_of_memory(s);
     } else if (rc != 0 || s->recipient.n == 0) {

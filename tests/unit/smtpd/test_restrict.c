@@ -36,6 +36,9 @@ static const struct {
     {"virtual_mailbox_domains = m.test\nvirtual_mailbox_maps = inline:{y@m.test=x}\n"
      "recipient_delimiter = +\n",
      NULL, "a@b.test", "y+ext@m.test", "250 2.1.5 Ok"},
+    {"myorigin = m.test\nvirtual_mailbox_domains = m.test\n"
+     "virtual_mailbox_maps = inline:{y@m.test=x}\n",
+     NULL, "a@b.test", "postmaster", "250 2.1.5 Ok"},
     {"smtpd_reject_unlisted_recipient = no\n", NULL, "a@b.test", "no@example.test", "250 2.1.5 Ok"},
     {"smtpd_reject_unlisted_sender = yes\n", NULL, "no@example.test", "u1@example.test",
      "550 5.1.0 <no@example.test>: Sender address rejected: User unknown in local recipient table"},
