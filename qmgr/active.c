@@ -64,6 +64,14 @@ void active_free(struct active *a)
     active_kick();
 }
 
+void active_again(struct active *a)
+{
+    a->attempt++;
+    a->active_us = clock_wall_us();
+    list_append(&fresh, &a->link);
+    active_kick();
+}
+
 /* --- becoming active --------------------------------------------------------------------- */
 
 void active_accept(struct entry *e, struct loaded *l)

@@ -77,6 +77,8 @@ TASK_WAITS int active_expire(struct entry *e);
 size_t active_count(void);
 
 void active_free(struct active *a);
+/* Another pass at once: it has recipients that were not tried yet. */
+void active_again(struct active *a);
 
 /* --- for transport.c and jobs --------------------------------------------------------- */
 

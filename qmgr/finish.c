@@ -256,6 +256,10 @@ static void defer_message(struct active *a)
     int rc = ledger_write_state(e, &a->loaded);
     if (rc < 0 && rc != ERR_READ_ONLY)
         log_error("%s: cannot write its state: %s", a->queue_id, error_text(rc));
+    if (wait == 0 && !a->is_hold_wanted && !a->is_requeue_wanted) {
+        active_again(a);
+        return;
+    }
     bool is_forced = e->is_flush_wanted;
     e->is_forced = is_forced;
     e->is_flush_wanted = false;

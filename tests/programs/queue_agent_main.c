@@ -5,7 +5,8 @@
  *
  * Listens on SOCKET for qmgr. A delivery takes DELAY_MS and appends
  * "QUEUEID RECIPIENT X-NUMBER SIZE CRC" to FILE. Recipients that begin with
- * "defer", "bounce" and "site" get those results instead.
+ * "defer", "bounce" and "site" get those results instead; "alias" is expanded to
+ * one@list.test and defer@list.test.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -45,6 +46,13 @@ static void record(struct deliver_job *job, size_t i)
 
 static void deliver(struct deliver_job *job, void *arg)
 {
+    const struct queue_recipient members[] = {
+        {.address = SPAN_LIT("one@list.test"),
+         .transport = SPAN_LIT("smtp"),
+         .next_hop = SPAN_LIT("list.test")},
+        {.address = SPAN_LIT("defer@list.test"), .original = SPAN_LIT("alias@there.test")},
+    };
+
     job->times.connected = clock_wall_us();
     if (delay_ms > 0)
         task_sleep(deadline_in(delay_ms));
@@ -70,6 +78,11 @@ static void deliver(struct deliver_job *job, void *arg)
             r.dsn = "4.4.1";
             r.reason = SPAN_LIT("connect to test: Connection refused");
             r.site = true;
+        } else if (span_starts(to, SPAN_LIT("alias"))) {
+            r.status = DELIVER_EXPANDED;
+            r.reason = SPAN_LIT("expanded");
+            r.expansion = members;
+            r.expansion_count = COUNT_OF(members);
         } else {
             record(job, i);
         }

@@ -170,6 +170,18 @@ def test_a_failed_notification_ends(queue):
     assert queue.delivered() == []
 
 
+def test_an_alias_becomes_its_members(queue):
+    first, = queue.submit(1, 1, 1000, "a@here.test", "alias@there.test")
+    queue.until(lambda: queue.delivered() == [(first, "one@list.test")])
+    queue.until(lambda: [r["address"] for e in queue.listing() for r in e["recipients"]]
+                == ["defer@list.test"])
+    queue.end(how=signal.SIGKILL)
+    queue.start()
+    count = queue.text("agent.log").count("to=<defer@list.test>")
+    queue.until(lambda: queue.text("agent.log").count("to=<defer@list.test>") > count)
+    assert queue.delivered() == [(first, "one@list.test")]
+
+
 def test_expiry(tmp_path):
     queue = Queue(tmp_path, extra="maximal_queue_lifetime = 3s")
     queue.start()
