@@ -59,8 +59,8 @@ struct tls_options {
     /* ... a certificate file and a key file ("" : the key is in cert_file). */
     const char *cert_file, *key_file;
     const char *eccert_file, *eckey_file;
-    /* Used in place of a key file; may belong to a provider (a remote signer). Borrowed. */
-    struct evp_pkey_st *key;
+    /* Key files are not read: another process holds the keys (tls_signer.h). */
+    bool is_key_remote;
     const char *ca_file, *ca_path;
     bool use_system_ca; /* tls_append_default_CA */
     /* In the syntax of smtpd_tls_mandatory_protocols: ">=TLSv1.2", "!SSLv3, !TLSv1",

@@ -40,6 +40,9 @@ int tls_protocols_parse(struct span text, int *lowest, int *highest, uint64_t *e
 int tls_load_certificates(SSL_CTX *ssl, const struct tls_options *options, struct str *why);
 int tls_set_tickets(struct tls_context *ctx);
 
+/* SHA-256 of a key's SubjectPublicKeyInfo (32 octets). 0 or ERR_TLS. */
+int tls_key_fingerprint(EVP_PKEY *key, unsigned char out[32]);
+
 /* Collect the facts of a finished handshake. -ENOMEM. */
 int tls_facts_collect(struct tls_facts *facts, SSL *ssl, bool is_server, bool is_name_checked);
 void tls_facts_fini(struct tls_facts *facts);

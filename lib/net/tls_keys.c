@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "net/tls_internal.h"
+#include "net/tls_signer.h"
 
 static bool is_given(const char *text)
 {
@@ -23,16 +24,17 @@ static int explain(struct str *why, const char *what, const char *path)
 }
 
 /* A certificate with its chain, and its key. */
-static int load_pair(SSL_CTX *ssl, const char *cert, const char *key, EVP_PKEY *other_key,
+static int load_pair(SSL_CTX *ssl, const char *cert, const char *key, bool is_key_remote,
                      struct str *why)
 {
     ERR_clear_error();
     if (SSL_CTX_use_certificate_chain_file(ssl, cert) != 1)
         return explain(why, "cannot load certificates from", cert);
-    if (other_key != NULL) {
-        if (SSL_CTX_use_PrivateKey(ssl, other_key) != 1)
-            return explain(why, "the private key does not fit", cert);
-        return 0;
+    if (is_key_remote) {
+        EVP_PKEY *remote = tls_signer_key(SSL_CTX_get0_certificate(ssl));
+        int ok = remote != NULL && SSL_CTX_use_PrivateKey(ssl, remote) == 1;
+        EVP_PKEY_free(remote);
+        return ok ? 0 : explain(why, "no remote private key for", cert);
     }
     if (SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) != 1)
         return explain(why, "cannot load a private key from", key);
@@ -49,17 +51,18 @@ int tls_load_certificates(SSL_CTX *ssl, const struct tls_options *o, struct str 
     while (rc == 0 && span_token(&rest, " \t\r\n,", &path)) {
         char *name = mem_strdup(path);
 
-        rc = name == NULL ? -ENOMEM : load_pair(ssl, name, name, o->key, why);
+        rc = name == NULL ? -ENOMEM : load_pair(ssl, name, name, o->is_key_remote, why);
         free(name);
     }
     if (rc < 0 || is_given(o->chain_files))
         return rc;
     if (is_given(o->cert_file))
         rc = load_pair(ssl, o->cert_file, is_given(o->key_file) ? o->key_file : o->cert_file,
-                       o->key, why);
+                       o->is_key_remote, why);
     if (rc == 0 && is_given(o->eccert_file))
-        rc = load_pair(ssl, o->eccert_file,
-                       is_given(o->eckey_file) ? o->eckey_file : o->eccert_file, NULL, why);
+        rc =
+            load_pair(ssl, o->eccert_file, is_given(o->eckey_file) ? o->eckey_file : o->eccert_file,
+                      o->is_key_remote, why);
     return rc;
 }
 

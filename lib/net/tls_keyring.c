@@ -1,0 +1,182 @@
+/* The holder's half of tls_signer.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+
+#include "base/error.h"
+#include "net/tls_internal.h"
+#include "net/tls_signer.h"
+
+enum { KEYS_MAX = 256 };
+
+struct ring_key {
+    EVP_PKEY *key;
+    unsigned char fingerprint[TLS_FINGERPRINT_OCTETS];
+};
+
+struct tls_keyring {
+    struct ring_key keys[KEYS_MAX];
+    size_t count;
+};
+
+int tls_key_fingerprint(EVP_PKEY *key, unsigned char out[TLS_FINGERPRINT_OCTETS])
+{
+    unsigned char *der = NULL;
+    size_t size = TLS_FINGERPRINT_OCTETS;
+    int n = i2d_PUBKEY(key, &der);
+    int ok = n > 0 && EVP_Q_digest(NULL, "SHA256", NULL, der, (size_t)n, out, &size) == 1;
+
+    OPENSSL_free(der);
+    return ok ? 0 : ERR_TLS;
+}
+
+struct tls_keyring *tls_keyring_new(void)
+{
+    return NEW(struct tls_keyring);
+}
+
+void tls_keyring_free(struct tls_keyring *r)
+{
+    if (r == NULL)
+        return;
+    for (size_t i = 0; i < r->count; i++)
+        EVP_PKEY_free(r->keys[i].key);
+    free(r);
+}
+
+static int add_file(struct tls_keyring *r, const char *path, struct str *why)
+{
+    struct ring_key *slot = &r->keys[r->count];
+    FILE *file;
+    int rc = 0;
+
+    if (r->count == KEYS_MAX) {
+        str_printf(why, "more than %d private keys", KEYS_MAX);
+        return ERR_LIMIT;
+    }
+    file = fopen(path, "re");
+    if (file == NULL) {
+        rc = -errno;
+        str_printf(why, "%s: %s", path, error_text(rc));
+        return rc;
+    }
+    ERR_clear_error();
+    slot->key = PEM_read_PrivateKey(file, NULL, NULL, NULL);
+    fclose(file);
+    if (slot->key == NULL || tls_key_fingerprint(slot->key, slot->fingerprint) < 0) {
+        str_printf(why, "cannot load a private key from %s: ", path);
+        tls_take_errors(why);
+        EVP_PKEY_free(slot->key);
+        return ERR_TLS;
+    }
+    r->count++;
+    return 0;
+}
+
+static bool is_given(const char *text)
+{
+    return text != NULL && *text != '\0' && strcmp(text, "none") != 0;
+}
+
+int tls_keyring_add(struct tls_keyring *r, const struct tls_options *o, struct str *why)
+{
+    struct span rest = span_cstr(o->chain_files), path;
+    int rc = 0;
+
+    while (rc == 0 && span_token(&rest, " \t\r\n,", &path)) {
+        char *name = mem_strdup(path);
+        rc = name == NULL ? -ENOMEM : add_file(r, name, why);
+        free(name);
+    }
+    if (rc < 0 || is_given(o->chain_files))
+        return rc;
+    if (is_given(o->cert_file))
+        rc = add_file(r, is_given(o->key_file) ? o->key_file : o->cert_file, why);
+    if (rc == 0 && is_given(o->eccert_file))
+        rc = add_file(r, is_given(o->eckey_file) ? o->eckey_file : o->eccert_file, why);
+    return rc;
+}
+
+bool tls_is_handshake_text(struct span data)
+{
+    static const char label[] = "TLS 1.3, server CertificateVerify"; /* and its NUL */
+    const unsigned char *p = (const unsigned char *)data.p;
+    size_t spaces = 0;
+
+    while (spaces < data.n && spaces < 64 && data.p[spaces] == ' ')
+        spaces++;
+    if (spaces == 64 && data.n > 64 + sizeof(label) &&
+        memcmp(data.p + 64, label, sizeof(label)) == 0) {
+        size_t hash = data.n - 64 - sizeof(label);
+        return hash == 32 || hash == 48 || hash == 64;
+    }
+    /* Two randoms of 32 octets, curve type 3, a curve, and a point with its length. */
+    return data.n > 68 && p[64] == 3 && data.n == 68 + (size_t)p[67];
+}
+
+static EVP_PKEY *find_key(struct tls_keyring *r, struct span fingerprint)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        if (span_eq(fingerprint, span_make(r->keys[i].fingerprint, TLS_FINGERPRINT_OCTETS)))
+            return r->keys[i].key;
+    }
+    return NULL;
+}
+
+static int set_padding(EVP_PKEY_CTX *ctx, struct span scheme)
+{
+    if (span_eq(scheme, SPAN_LIT("ecdsa")))
+        return 0;
+    if (span_eq(scheme, SPAN_LIT("rsa-pkcs1")))
+        return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) == 1 ? 0 : ERR_TLS;
+    if (!span_eq(scheme, SPAN_LIT("rsa-pss")))
+        return ERR_NOT_SUPPORTED;
+    return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) == 1 &&
+                   EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) == 1
+               ? 0
+               : ERR_TLS;
+}
+
+int tls_keyring_sign(struct tls_keyring *r, const struct tls_sign_request *request,
+                     struct str *signature)
+{
+    EVP_PKEY *key = find_key(r, request->fingerprint);
+    EVP_MD_CTX *md;
+    EVP_PKEY_CTX *ctx;
+    char digest[32];
+    size_t n = 0;
+    int rc = 0;
+
+    if (key == NULL)
+        return ERR_NOT_FOUND;
+    if (!tls_is_handshake_text(request->data) || request->digest.n >= sizeof(digest))
+        return ERR_DENIED;
+    memcpy(digest, request->digest.p, request->digest.n);
+    digest[request->digest.n] = '\0';
+    ERR_clear_error();
+    md = EVP_MD_CTX_new();
+    if (md == NULL)
+        return -ENOMEM;
+    if (EVP_DigestSignInit_ex(md, &ctx, digest, NULL, NULL, key, NULL) != 1)
+        rc = ERR_TLS;
+    if (rc == 0)
+        rc = set_padding(ctx, request->scheme);
+    if (rc == 0 &&
+        EVP_DigestSign(md, NULL, &n, (const unsigned char *)request->data.p, request->data.n) != 1)
+        rc = ERR_TLS;
+    if (rc == 0)
+        rc = str_reserve(signature, n);
+    if (rc == 0 && EVP_DigestSign(md, (unsigned char *)signature->data + signature->len, &n,
+                                  (const unsigned char *)request->data.p, request->data.n) != 1)
+        rc = ERR_TLS;
+    if (rc == 0) {
+        signature->len += n;
+        signature->data[signature->len] = '\0';
+    }
+    EVP_MD_CTX_free(md);
+    return rc;
+}
