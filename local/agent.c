@@ -93,12 +93,16 @@ static char *argument(struct arena *arena, const char *name, struct span value)
 
 static struct span mailbox_path(struct arena *arena, struct span user)
 {
+    struct span spool = span_cstr(shared.spool);
+    bool is_maildir;
     char *path;
 
     if (shared.home_mailbox[0] != '\0')
         return span_cstr(shared.home_mailbox);
-    path = arena_printf(arena, "%s%s%.*s", shared.spool,
-                        shared.spool[strlen(shared.spool) - 1] == '/' ? "" : "/", SPAN_ARG(user));
+    /* As in Postfix, a final "/" means a Maildir. */
+    is_maildir = spool.n > 0 && spool.p[spool.n - 1] == '/';
+    path = arena_printf(arena, "%s%s%.*s%s", shared.spool, is_maildir ? "" : "/", SPAN_ARG(user),
+                        is_maildir ? "/" : "");
     return span_cstr(path);
 }
 
