@@ -10,7 +10,6 @@ static void serve_client(struct service_client *client)
 static const struct service auth_service = {
     .name = "auth",
     .kind = SERVICE_SINGLE,
-    .kind = SERVICE_SINGLE,
     .user_parameter = "waypost_auth_user",
     .rights = SERVICE_READ_FILES,
     .paths = NULL,
