@@ -71,6 +71,13 @@ static const struct param rows[] = {
     {"auth_exchange_limit", PARAM_INT, "1000", 1, 0, "auth", PARAM_HONOURED,
      "Most SASL exchanges at once that one connection to auth may have."},
 
+    /* --- smtp -------------------------------------------------------------------- */
+    {"smtp_reply_size_limit", PARAM_INT, "16384", 512, 1048576, "smtp", PARAM_HONOURED,
+     "Octets of a server's reply that are kept; a reply sixteen times as long ends the session."},
+    {"smtp_overlap_latency_limit", PARAM_INT, "200", 0, 60000, "smtp", PARAM_HONOURED,
+     "Milliseconds: a destination that takes messages faster than this gets the next message's "
+     "envelope together with the end of the one before; 0: never."},
+
     /* --- logins, IMAP, POP3 ------------------------------------------------------ */
     {"login_timeout", PARAM_TIME, "180s", 1, 0, "imap-login pop3-login", PARAM_HONOURED,
      "Time that a client has to authenticate."},
