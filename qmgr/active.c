@@ -1,13 +1,13 @@
-#include "active.h"
+#include "qmgr/active.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#include "assign.h"
+#include "qmgr/assign.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "finish.h"
-#include "transport.h"
+#include "qmgr/finish.h"
+#include "qmgr/transport.h"
 
 struct qmgr_config qmgr_config;
 

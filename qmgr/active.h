@@ -6,11 +6,11 @@
 #ifndef QMGR_ACTIVE_H
 #define QMGR_ACTIVE_H
 
-#include "entry.h"
-#include "ledger.h"
-#include "record.h"
+#include "qmgr/entry.h"
+#include "qmgr/ledger.h"
+#include "qmgr/record.h"
 #include "route/route.h"
-#include "schedule.h"
+#include "qmgr/schedule.h"
 
 /* The parameters of qmgr, read once. */
 struct qmgr_config {

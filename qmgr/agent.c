@@ -1,4 +1,4 @@
-#include "agent.h"
+#include "qmgr/agent.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "queue/attr.h"
-#include "transport.h"
+#include "qmgr/transport.h"
 
 enum { CAPACITY_MAX = 100000, ACKNOWLEDGE_MS = 1000 };
 

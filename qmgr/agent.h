@@ -4,7 +4,7 @@
 #ifndef QMGR_AGENT_H
 #define QMGR_AGENT_H
 
-#include "active.h"
+#include "qmgr/active.h"
 #include "ipc/ipc.h"
 
 struct transport {

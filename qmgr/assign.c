@@ -1,4 +1,4 @@
-#include "assign.h"
+#include "qmgr/assign.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "queue/deliver.h"
-#include "transport.h"
+#include "qmgr/transport.h"
 
 enum { RECIPIENTS_OF_A_JOB_MAX = 1000, JOB_OCTETS_MAX = 40 << 10 };
 

@@ -5,7 +5,7 @@
 #ifndef QMGR_ASSIGN_H
 #define QMGR_ASSIGN_H
 
-#include "active.h"
+#include "qmgr/active.h"
 
 enum assign_verdict {
     ASSIGN_JOBS,   /* jobs were queued (or everything has its result already) */

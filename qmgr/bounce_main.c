@@ -4,10 +4,10 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "queue/queue.h"
-#include "report.h"
+#include "qmgr/report.h"
 #include "route/route.h"
 #include "service/service.h"
-#include "submit.h"
+#include "qmgr/submit.h"
 
 enum { HELLO_MS = 10000, COPY_PIECE = 32768 };
 

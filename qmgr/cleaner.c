@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "journal/batch.h"
-#include "ledger.h"
+#include "qmgr/ledger.h"
 #include "queue/attr.h"
 
 enum {

@@ -1,19 +1,19 @@
-#include "commit.h"
+#include "qmgr/commit.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "active.h"
+#include "qmgr/active.h"
 #include "base/error.h"
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "large.h"
-#include "ledger.h"
+#include "qmgr/large.h"
+#include "qmgr/ledger.h"
 #include "queue/internal.h"
-#include "tasks.h"
+#include "qmgr/tasks.h"
 
 enum {
     IDS_MAX = 1024,

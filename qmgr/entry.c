@@ -1,4 +1,4 @@
-#include "entry.h"
+#include "qmgr/entry.h"
 
 #include <errno.h>
 #include <stdlib.h>

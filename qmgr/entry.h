@@ -10,7 +10,7 @@
 #include "base/list.h"
 #include "journal/journal.h"
 #include "queue/id.h"
-#include "schedule.h"
+#include "qmgr/schedule.h"
 
 enum entry_place {
     ENTRY_NOWHERE,

@@ -1,13 +1,13 @@
-#include "finish.h"
+#include "qmgr/finish.h"
 
 #include <errno.h>
 
-#include "assign.h"
+#include "qmgr/assign.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "queue/bounce.h"
-#include "tasks.h"
+#include "qmgr/tasks.h"
 
 enum { NOTIFIED_AT_ONCE = 200 }; /* recipients of one notification */
 

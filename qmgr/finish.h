@@ -5,7 +5,7 @@
 #ifndef QMGR_FINISH_H
 #define QMGR_FINISH_H
 
-#include "active.h"
+#include "qmgr/active.h"
 
 /* Every pending recipient has its result of this attempt. Takes a. Does not wait
  * longer than an append: notifications go on in a task of their own. */

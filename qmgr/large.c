@@ -1,4 +1,4 @@
-#include "large.h"
+#include "qmgr/large.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/random.h"
-#include "ledger.h"
+#include "qmgr/ledger.h"
 
 enum {
     REAP_MS = 1000,

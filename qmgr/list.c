@@ -1,9 +1,9 @@
-#include "list.h"
+#include "qmgr/list.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#include "active.h"
+#include "qmgr/active.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "queue/admin.h"

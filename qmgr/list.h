@@ -3,7 +3,7 @@
 #define QMGR_LIST_H
 
 #include "base/array.h"
-#include "entry.h"
+#include "qmgr/entry.h"
 #include "ipc/ipc.h"
 
 struct list_numbers {

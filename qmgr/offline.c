@@ -1,18 +1,18 @@
-#include "offline.h"
+#include "qmgr/offline.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "admin.h"
+#include "qmgr/admin.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "conf/conf.h"
-#include "ledger.h"
+#include "qmgr/ledger.h"
 #include "service/privileges.h"
-#include "tasks.h"
+#include "qmgr/tasks.h"
 
 static int queue_fd = -1, status = 1;
 

@@ -15,7 +15,7 @@
 #include "queue/queue.h"
 #include "route/route.h"
 #include "service/service.h"
-#include "submit.h"
+#include "qmgr/submit.h"
 
 enum { READ_PIECE = 32768, NAME_MAX_OCTETS = 64 };
 

@@ -3,17 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "active.h"
-#include "admin.h"
+#include "qmgr/active.h"
+#include "qmgr/admin.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "commit.h"
-#include "finish.h"
-#include "ledger.h"
-#include "offline.h"
+#include "qmgr/commit.h"
+#include "qmgr/finish.h"
+#include "qmgr/ledger.h"
+#include "qmgr/offline.h"
 #include "service/service.h"
-#include "tasks.h"
-#include "transport.h"
+#include "qmgr/tasks.h"
+#include "qmgr/transport.h"
 
 enum { WRITERS = 3, ROUTERS = 4, LOCK_WAIT_MS = 60000, LOCK_RETRY_MS = 50 };
 

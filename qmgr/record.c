@@ -1,4 +1,4 @@
-#include "record.h"
+#include "qmgr/record.h"
 
 #include <errno.h>
 

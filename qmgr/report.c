@@ -1,4 +1,4 @@
-#include "report.h"
+#include "qmgr/report.h"
 
 #include <time.h>
 

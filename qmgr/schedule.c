@@ -1,4 +1,4 @@
-#include "schedule.h"
+#include "qmgr/schedule.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "entry.h"
+#include "qmgr/entry.h"
 
 struct segment {
     struct hash_node by_number;

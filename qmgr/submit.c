@@ -1,4 +1,4 @@
-#include "submit.h"
+#include "qmgr/submit.h"
 
 #include <errno.h>
 #include <stdio.h>

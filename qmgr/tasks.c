@@ -1,4 +1,4 @@
-#include "tasks.h"
+#include "qmgr/tasks.h"
 
 static struct task_group group;
 

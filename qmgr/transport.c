@@ -1,15 +1,15 @@
-#include "transport.h"
+#include "qmgr/transport.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "agent.h"
+#include "qmgr/agent.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "service/service.h"
-#include "tasks.h"
+#include "qmgr/tasks.h"
 
 enum { CONNECT_MS = 10000, ENVELOPE_MAX = 48 << 10 };
 

@@ -4,7 +4,7 @@
 #ifndef QMGR_TRANSPORT_H
 #define QMGR_TRANSPORT_H
 
-#include "active.h"
+#include "qmgr/active.h"
 
 /* Found, or made with its parameters; NULL: no memory. */
 struct transport *transport_find(struct span name);

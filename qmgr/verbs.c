@@ -1,10 +1,10 @@
 /* What an admin does with a message: flush, hold, release, requeue, delete. */
 #include <errno.h>
 
-#include "active.h"
+#include "qmgr/active.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "transport.h"
+#include "qmgr/transport.h"
 
 /* Write what changed about a message that is not active: load, change, write. */
 static int change(struct entry *e, void (*edit)(struct loaded *l))
