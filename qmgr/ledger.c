@@ -1,4 +1,4 @@
-#include "ledger.h"
+#include "qmgr/ledger.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +10,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "journal/batch.h"
-#include "large.h"
+#include "qmgr/large.h"
 
 enum { FINISHED_MAX = 65536, LOAD_TRIES = 3 };
 
@@ -191,20 +191,35 @@ static void on_failed(void *arg, int error)
               error_text(error));
 }
 
+struct open_job {
+    struct journal_writer *writer;
+    int rc;
+};
+
+/* On a worker; the only task waits for it, so the entries are not shared. */
+static void run_open(void *arg)
+{
+    struct open_job *job = arg;
+    struct journal_options options;
+
+    journal_options_queue(&options);
+    job->rc = journal_writer_open(&disk.disk, &options, recover_record, NULL, &job->writer);
+}
+
 int ledger_open(int queue_fd, struct str *why)
 {
-    struct journal_options options;
     struct journal_batch_options batch = {.on_failed = on_failed, .inline_sync_us = 300};
-    struct journal_writer *writer;
+    struct open_job job = {0};
     int rc = journal_fd < 0 ? open_directories(queue_fd, why) : 0;
 
     if (rc < 0)
         return rc;
-    journal_options_queue(&options);
     disk_real_init(&disk, journal_fd);
-    rc = journal_writer_open(&disk.disk, &options, recover_record, NULL, &writer);
+    rc = task_offload(TASK_POOL_STORE, run_open, &job);
     if (rc == 0)
-        rc = journal_new(writer, &batch, &journal);
+        rc = job.rc;
+    if (rc == 0)
+        rc = journal_new(job.writer, &batch, &journal);
     if (rc < 0) {
         str_printf(why, "cannot open the queue's journal: %s", error_text(rc));
         return rc;

@@ -8,14 +8,15 @@
 #ifndef QMGR_LEDGER_H
 #define QMGR_LEDGER_H
 
-#include "entry.h"
-#include "record.h"
+#include "qmgr/entry.h"
+#include "qmgr/record.h"
 #include "task/task.h"
 
 /* Take the lock, read every record, build the entries (those on hold on hold,
  * all others deferred until their time). queue_fd: the queue directory. -EAGAIN:
- * another process is the writer. With a message in *why. Blocks. */
-int ledger_open(int queue_fd, struct str *why);
+ * another process is the writer. With a message in *why. The only task
+ * that runs waits for it. */
+TASK_WAITS int ledger_open(int queue_fd, struct str *why);
 TASK_WAITS void ledger_close(void);
 /* 0, or ERR_READ_ONLY after a failed sync. */
 int ledger_error(void);
