@@ -32,6 +32,20 @@ static const struct master_entry implied_entries[] = {
         .limit = 1,
         .command = "broker",
     },
+    {
+        .name = "auth",
+        .type = SERVICE_TYPE_UNIX,
+        .is_private = true,
+        .limit = 1,
+        .command = "auth",
+    },
+    {
+        .name = "tlsproxy",
+        .type = SERVICE_TYPE_UNIX,
+        .is_private = true,
+        .limit = -1,
+        .command = "tlsproxy",
+    },
 };
 
 static void free_entry(struct service_entry *entry)
@@ -225,10 +239,12 @@ static int take_line(const struct master_cf *m, const struct master_entry *confi
     return 0;
 }
 
-static bool has_command(const struct master_cf *m, const char *command)
+/* Ports do not count: tlsproxy on one of them is not what others ask. */
+static bool has_local_service(const struct master_cf *m, const char *command)
 {
     for (size_t i = 0; i < master_cf_count(m); i++) {
-        if (strcmp(master_cf_at(m, i)->command, command) == 0)
+        const struct master_entry *entry = master_cf_at(m, i);
+        if (strcmp(entry->command, command) == 0 && entry->type != SERVICE_TYPE_INET)
             return true;
     }
     return false;
@@ -243,7 +259,7 @@ static int make_entries(const struct reading *r, struct str *why)
     for (size_t i = 0; i < COUNT_OF(implied_entries) && code == 0; i++) {
         const struct master_entry *implied = &implied_entries[i];
 
-        if (!has_command(r->master_cf, implied->command))
+        if (!has_local_service(r->master_cf, implied->command))
             code = add_entry(implied, implied, implied->command, r->conf, why);
     }
     return code;

@@ -11,6 +11,7 @@
 #include "net/pump.h"
 #include "net/stream.h"
 #include "net/tls.h"
+#include "net/tls_signer.h"
 #include "net/tlsproxy.h"
 
 enum {
@@ -21,12 +22,32 @@ enum {
 
 static struct {
     struct tls_context *context; /* NULL without a certificate */
+    struct tls_keyring *keys;    /* smtpd's, for signing */
     struct ipc_client *logins;   /* where clients of an inet entry go */
     int64_t handshake_ms;
 } shared;
 
+/* Only the process that answers requests needs smtpd's keys. */
+static int load_signing_keys(const struct conf *conf, struct str *why)
+{
+    struct tls_options options = {
+        .chain_files = conf_string(conf, "smtpd_tls_chain_files"),
+        .cert_file = conf_string(conf, "smtpd_tls_cert_file"),
+        .key_file = conf_string(conf, "smtpd_tls_key_file"),
+        .eccert_file = conf_string(conf, "smtpd_tls_eccert_file"),
+        .eckey_file = conf_string(conf, "smtpd_tls_eckey_file"),
+    };
+
+    shared.keys = tls_keyring_new();
+    return shared.keys != NULL ? tls_keyring_add(shared.keys, &options, why) : -ENOMEM;
+}
+
 int tlsproxy_load(const struct conf *conf, struct str *why)
 {
+    int rc = conf_string(conf, "tlsproxy_handover_service")[0] == '\0'
+                 ? load_signing_keys(conf, why)
+                 : 0;
+
     struct tls_options options = {
         .chain_files = conf_string(conf, "tlsproxy_tls_chain_files"),
         .cert_file = conf_string(conf, "tlsproxy_tls_cert_file"),
@@ -38,9 +59,9 @@ int tlsproxy_load(const struct conf *conf, struct str *why)
         .prefer_server_ciphers = conf_bool(conf, "tls_preempt_cipherlist"),
     };
 
-    if (options.chain_files[0] == '\0' && options.cert_file[0] == '\0' &&
-        options.eccert_file[0] == '\0')
-        return 0;
+    if (rc < 0 || (options.chain_files[0] == '\0' && options.cert_file[0] == '\0' &&
+                   options.eccert_file[0] == '\0'))
+        return rc;
     return tls_context_new_server(&shared.context, &options, why);
 }
 
@@ -148,7 +169,8 @@ static void serve_internet(struct service_client *client)
     str_fini(&why);
 }
 
-/* --- STARTTLS for login processes ------------------------------------------------------ */
+/* --- requests: STARTTLS for login processes, signatures for smtpd
+ * ------------------------------------------------------ */
 
 struct connection {
     struct ipc_conn *ipc;
@@ -160,9 +182,8 @@ struct request {
     struct ipc_in *message;
 };
 
-static void answer_starttls(void *arg)
+static void answer_starttls(struct request *r)
 {
-    struct request *r = arg;
     struct ipc_out reply = {0};
     struct str tls = {0}, why = {0};
     struct span peer = SPAN_NONE;
@@ -184,6 +205,55 @@ static void answer_starttls(void *arg)
     fd_close(&plain);
     str_fini(&tls);
     str_fini(&why);
+}
+
+struct sign_job {
+    struct tls_sign_request request;
+    struct str signature;
+    int rc;
+};
+
+static void run_sign(void *arg)
+{
+    struct sign_job *job = arg;
+
+    job->rc = tls_keyring_sign(shared.keys, &job->request, &job->signature);
+}
+
+static void answer_sign(struct request *r)
+{
+    struct sign_job job = {.rc = ERR_PROTOCOL};
+    struct ipc_out reply = {0};
+    int rc = ERR_PROTOCOL;
+
+    if (shared.keys != NULL && ipc_get(r->message, "key", &job.request.fingerprint) == 0 &&
+        ipc_get(r->message, "scheme", &job.request.scheme) == 0 &&
+        ipc_get(r->message, "digest", &job.request.digest) == 0 &&
+        ipc_get(r->message, "data", &job.request.data) == 0)
+        rc = task_offload(TASK_POOL_CPU, run_sign, &job);
+    if (rc == 0)
+        rc = job.rc;
+    if (rc < 0)
+        log_warn("process %ld: a signature was refused: %s", (long)ipc_peer_pid(r->connection->ipc),
+                 error_text(rc));
+    ipc_begin_reply(&reply, r->message);
+    if (rc == 0)
+        ipc_put(&reply, "signature", str_span(&job.signature));
+    else
+        ipc_put(&reply, "reason", span_cstr(error_text(rc)));
+    (void)ipc_send(r->connection->ipc, &reply, deadline_in(HAND_OVER_TIMEOUT_MS));
+    ipc_out_fini(&reply);
+    str_fini(&job.signature);
+}
+
+static void answer(void *arg)
+{
+    struct request *r = arg;
+
+    if (ipc_is(r->message, "sign"))
+        answer_sign(r);
+    else
+        answer_starttls(r);
     ipc_in_free(r->message);
     free(r);
 }
@@ -201,7 +271,7 @@ static void serve_login(int fd)
         struct request *r = NEW(struct request);
         if (r != NULL)
             *r = (struct request){&conn, message};
-        if (r == NULL || task_group_spawn(&conn.requests, "starttls", answer_starttls, r) < 0) {
+        if (r == NULL || task_group_spawn(&conn.requests, "tls request", answer, r) < 0) {
             ipc_in_free(message);
             free(r);
         }

@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 #include "conf/host.h"
+#include "service/service.h"
+#include "service/signer.h"
 
 static bool list_has(const struct conf *conf, const char *parameter, const char *word)
 {
@@ -124,6 +126,25 @@ static const char *cipher_list(const struct conf *conf, bool is_mandatory)
     return list;
 }
 
+/* Whether tlsproxy holds the keys for these certificates: it has those of main.cf;
+ * what a master.cf entry sets for itself is read here. */
+static bool is_key_remote(const struct conf *conf)
+{
+    static const char *const parameters[] = {
+        "smtpd_tls_chain_files", "smtpd_tls_cert_file",  "smtpd_tls_key_file",
+        "smtpd_tls_eccert_file", "smtpd_tls_eckey_file",
+    };
+    const struct conf *main_conf = service_main_conf();
+
+    if (main_conf == NULL || !conf_bool(conf, "smtpd_tls_remote_key"))
+        return false;
+    for (size_t i = 0; i < COUNT_OF(parameters); i++) {
+        if (strcmp(conf_string(conf, parameters[i]), conf_string(main_conf, parameters[i])) != 0)
+            return false;
+    }
+    return true;
+}
+
 /* smtpd_tls_security_level, or the two switches it replaced. */
 static int load_tls(struct server *s, struct str *why)
 {
@@ -165,6 +186,11 @@ static int load_tls(struct server *s, struct str *why)
         str_append_cstr(why, "TLS is required, but no certificate is set: "
                              "smtpd_tls_chain_files or smtpd_tls_cert_file");
         return ERR_NOT_FOUND;
+    }
+    options.is_key_remote = is_key_remote(conf);
+    if (options.is_key_remote && service_signer_start() < 0) {
+        str_append_cstr(why, "OpenSSL does not take the provider of remote keys");
+        return ERR_TLS;
     }
     return tls_context_new_server(&s->tls, &options, why);
 }

@@ -103,6 +103,8 @@ static const struct param rows[] = {
      "minutes at least)."},
     {"pop3_line_length_limit", PARAM_INT, "512", 64, 0, "pop3d pop3-login", PARAM_HONOURED,
      "Longest command line in bytes that a POP3 client may send."},
+    {"smtpd_tls_remote_key", PARAM_BOOL, "yes", 0, 0, "smtpd", PARAM_HONOURED,
+     "Leave main.cf's private keys to tlsproxy, which signs handshakes; no makes smtpd read them."},
     {"tlsproxy_handover_service", PARAM_STRING, "", 0, 0, "tlsproxy", PARAM_HONOURED,
      "Service that gets the clients of this listener once TLS is up, such as imap-login."},
 };

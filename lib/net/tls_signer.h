@@ -14,6 +14,8 @@
 #include "base/str.h"
 #include "net/tls.h"
 
+struct x509_st;
+
 enum { TLS_FINGERPRINT_OCTETS = 32 }; /* SHA-256 of the SubjectPublicKeyInfo */
 
 struct tls_sign_request {

@@ -7,6 +7,10 @@
  * tlsproxy makes the handshake on the client's descriptor; plain is one end of a
  * socket pair with the plaintext.
  *
+ *   sign  key scheme digest data -> reply signature | reason
+ * is how a program that ends TLS itself (smtpd) uses a private key; data must be what
+ * a TLS server signs in a handshake (tls_signer.h).
+ *
  * Protocol "login", version 1, on the sockets "imap-login" and "pop3-login":
  *   client  client(fd) peer local tls -> reply ok | reason
  * is how tlsproxy hands over a client that connected to a port with implicit TLS,

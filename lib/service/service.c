@@ -456,6 +456,11 @@ int service_main(int argc, char **argv, const struct service *service)
 
 /* --- what services ask ---------------------------------------------------------------------- */
 
+const struct conf *service_main_conf(void)
+{
+    return process.main_conf;
+}
+
 const struct conf *service_conf(void)
 {
     return process.conf;
