@@ -85,9 +85,11 @@ static void heap_down(size_t i, struct entry *e)
 
 static void heap_insert(struct entry *e)
 {
-    if (heap.len == 0)
-        array_push(&heap);
-    if (heap.len == 0 || array_push(&heap) == NULL)
+    struct entry **slot = heap.len == 0 ? array_push(&heap) : heap.items;
+
+    if (slot != NULL)
+        slot = array_push(&heap);
+    if (slot == NULL)
         panic("no memory for the list of deferred messages");
     heap_up(heap.len - 1, e);
 }

@@ -101,9 +101,12 @@ bool ledger_file_is_used(uint64_t file)
 
 void large_unlink_later(uint64_t file)
 {
-    uint64_t *slot = file == 0 ? NULL : array_push(&doomed);
+    uint64_t *slot;
 
+    if (file == 0)
+        return;
     /* Without memory the file stays until the next sweep. */
+    slot = array_push(&doomed);
     if (slot != NULL)
         *slot = file;
     large_forget(file);

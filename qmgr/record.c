@@ -37,7 +37,8 @@ int loaded_from_message(struct loaded *l, const struct journal_record *r, bool k
     l->original_count = l->message.recipients.len;
     for (size_t i = 0; i < l->original_count; i++) {
         l->message.recipients.items[i].index = (uint32_t)i;
-        if (array_push(&l->outcomes) == NULL)
+        struct outcome *o = array_push(&l->outcomes);
+        if (o == NULL)
             return -ENOMEM;
     }
     if (l->message.flags & QUEUE_MESSAGE_HOLD)
@@ -56,7 +57,8 @@ static int add_recipient(struct loaded *l, const struct queue_recipient *from)
     struct queue_recipient *r = queue_message_add(&l->message, from->address);
     struct arena *arena = &l->message.arena;
 
-    if (r == NULL || array_push(&l->outcomes) == NULL)
+    struct outcome *o = array_push(&l->outcomes);
+    if (r == NULL || o == NULL)
         return -ENOMEM;
     r->notify = from->notify;
     if (arena_copy(arena, from->original, &r->original) < 0 ||

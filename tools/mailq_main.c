@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "queue_admin.h"
+#include "tools/queue_admin.h"
 
 static void run(struct queue_tool *t)
 {

@@ -9,7 +9,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "queue/message.h"
-#include "queue_admin.h"
+#include "tools/queue_admin.h"
 
 static bool with_envelope, with_header, with_body;
 static char **ids;

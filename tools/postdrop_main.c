@@ -21,7 +21,7 @@
 #include "base/random.h"
 #include "conf/conf.h"
 #include "queue/drop.h"
-#include "tool_log.h"
+#include "tools/tool_log.h"
 
 enum { EXIT_DATA = 65, EXIT_UNAVAILABLE = 69, EXIT_TEMPORARY = 75, PIECE = 65536 };
 

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "queue_admin.h"
+#include "tools/queue_admin.h"
 
 static enum { LIST, LIST_JSON, FLUSH, FLUSH_ID, FLUSH_SITE } action;
 static const char *subject;

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "queue/admin.h"
-#include "queue_admin.h"
+#include "tools/queue_admin.h"
 
 enum { IDS_OF_A_REQUEST = 1000 };
 

@@ -1,4 +1,4 @@
-#include "queue_admin.h"
+#include "tools/queue_admin.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "queue/admin.h"
-#include "tool_log.h"
+#include "tools/tool_log.h"
 
 enum { CONNECT_MS = 10000, ANSWER_MS = 300000 };
 

@@ -20,7 +20,7 @@
 #include "mail/addrlist.h"
 #include "queue/drop.h"
 #include "queue/message.h"
-#include "tool_log.h"
+#include "tools/tool_log.h"
 
 enum { EXIT_USE = 64, EXIT_DATA = 65, EXIT_NOUSER = 67, EXIT_UNAVAILABLE = 69, EXIT_OS = 71 };
 enum { HEADER_MAX = 1 << 20 };

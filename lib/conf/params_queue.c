@@ -109,8 +109,9 @@ static const struct param rows[] = {
     {"qmgr_message_recipient_minimum", PARAM_INT, "10", 1, 0, "qmgr", PARAM_IGNORED,
      "Fewest recipients in memory for one message.",
      .note = "Recipients are kept in the queue's index, not in memory."},
-    {"queue_run_delay", PARAM_TIME, "300s", 1, 0, "qmgr smtp", PARAM_HONOURED,
-     "Time between looks at deferred mail."},
+    {"queue_run_delay", PARAM_TIME, "300s", 1, 0, "qmgr smtp", PARAM_IGNORED,
+     "Time between looks at deferred mail.",
+     .note = "Deferred mail is tried when its time has come."},
     {"transport_retry_time", PARAM_TIME, "60s", 1, 0, "qmgr", PARAM_HONOURED,
      "Pause before a transport that failed is tried again."},
 };

@@ -158,7 +158,9 @@ static uint64_t store_end(const struct queue_upload *u)
 /* Room for one more at index; NULL over the limit. */
 static struct queue_extent *insert_extent(struct queue_upload *u, size_t index)
 {
-    if (u->extents.len >= QUEUE_EXTENTS_MAX || array_push(&u->extents) == NULL)
+    struct queue_extent *last = u->extents.len < QUEUE_EXTENTS_MAX ? array_push(&u->extents) : NULL;
+
+    if (last == NULL)
         return NULL;
     memmove(&u->extents.items[index + 1], &u->extents.items[index],
             (u->extents.len - 1 - index) * sizeof(u->extents.items[0]));
