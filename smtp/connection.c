@@ -41,8 +41,12 @@ void connection_explain(const struct connection *c, int rc, const char *where, s
 
 int connection_read(struct connection *c, int64_t timeout_ms)
 {
-    int rc = reply_read(&c->reply, c->stream, c->settings->reply_limit, deadline_in(timeout_ms));
+    deadline_t deadline = deadline_in(timeout_ms);
+    /* Even where a server answers before it is asked. */
+    int rc = stream_flush(c->stream, deadline);
 
+    if (rc == 0)
+        rc = reply_read(&c->reply, c->stream, c->settings->reply_limit, deadline);
     if (rc == 0 && c->reply.code != 421)
         return 0;
     c->is_broken = true;
