@@ -227,6 +227,47 @@ int scan_read_at(struct disk_file *file, const struct segment_header *header, ui
     return 0;
 }
 
+int scan_read_head_at(struct disk_file *file, const struct segment_header *header, uint64_t offset,
+                      size_t head_max, struct str *out, struct journal_record *record)
+{
+    enum { FIRST_READ = 2048 }; /* most heads are shorter */
+    struct record_header h;
+    unsigned char *p;
+    size_t start = out->len;
+    ssize_t got;
+    int rc;
+
+    if (offset < SEGMENT_HEADER_SIZE || offset > header->size)
+        return ERR_CORRUPT;
+    rc = str_reserve(out, FIRST_READ);
+    if (rc < 0)
+        return rc;
+    got = file->ops->read(file, out->data + start, FIRST_READ, offset);
+    if (got < 0)
+        return (int)got;
+    if (record_header_decode(span_make(out->data + start, (size_t)got), &h) < 0 ||
+        h.tag != header->nonce || h.length > header->size - offset)
+        return ERR_CORRUPT;
+    if (h.head_length - RECORD_HEADER_SIZE > head_max)
+        return ERR_TOO_LONG;
+    if (h.head_length > (size_t)got) {
+        rc = str_reserve(out, h.head_length);
+        if (rc < 0)
+            return rc;
+        got = file->ops->read(file, out->data + start, h.head_length, offset);
+        if (got < (ssize_t)h.head_length)
+            return got < 0 ? (int)got : ERR_CORRUPT;
+    }
+    p = (unsigned char *)out->data + start;
+    fill_record(record, &h, p, header->number, offset);
+    record->body = (struct span){NULL, h.length - h.head_length};
+    if (record_header_crc(p, record->head, h.tag) != h.header_crc)
+        return ERR_CORRUPT;
+    out->len = start + h.head_length;
+    out->data[out->len] = '\0';
+    return 0;
+}
+
 uint64_t scan_record_length(const struct journal_record *record)
 {
     uint64_t length = RECORD_HEADER_SIZE;

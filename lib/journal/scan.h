@@ -43,6 +43,10 @@ void scan_cursor(const struct scan *s, struct journal_cursor *out);
 int scan_read_at(struct disk_file *file, const struct segment_header *header, uint64_t offset,
                  uint32_t length, struct str *out, struct journal_record *record);
 
+/* The same without the body: record->body has a length but no octets. */
+int scan_read_head_at(struct disk_file *file, const struct segment_header *header, uint64_t offset,
+                      size_t head_max, struct str *out, struct journal_record *record);
+
 /* Make a record's octets at data (room for its padded length); returns its header. */
 struct record_header scan_make_record(unsigned char *data, const struct journal_record *record,
                                       uint64_t nonce, uint32_t prev, uint64_t limit);

@@ -97,6 +97,21 @@ void journal_shared_unlock(struct journal_shared *j)
         j->tail->ops->unlock(j->tail, DISK_LOCK_APPEND);
 }
 
+int journal_shared_peek(struct journal_shared *j, uint64_t *segment, uint64_t *offset)
+{
+    unsigned char octets[HINT_SIZE];
+    struct hint h;
+    ssize_t n = j->tail->ops->read(j->tail, octets, sizeof(octets), 0);
+
+    if (n < 0)
+        return (int)n;
+    if (hint_decode(span_make(octets, (size_t)n), &h) < 0)
+        return ERR_NOT_FOUND;
+    *segment = h.segment;
+    *offset = h.offset;
+    return 0;
+}
+
 /* --- appending ---------------------------------------------------------------------------- */
 
 struct pending {
@@ -257,18 +272,33 @@ int journal_shared_sync_all(struct journal_shared *j)
 
 /* --- reading ------------------------------------------------------------------------------ */
 
+/* The segment to read from becomes the one at hand. */
+static int use_reading(struct journal_shared *j, uint64_t segment)
+{
+    if (j->reading != NULL && j->reading->header.number == segment)
+        return 0;
+    segment_close(&j->reading);
+    return segment_open(j->disk, segment, DISK_READ, &j->reading);
+}
+
 int journal_shared_read(struct journal_shared *j, const struct journal_position *at,
                         struct str *out, struct journal_record *record)
 {
-    int rc = 0;
+    int rc = use_reading(j, at->segment);
 
-    if (j->reading == NULL || j->reading->header.number != at->segment) {
-        segment_close(&j->reading);
-        rc = segment_open(j->disk, at->segment, DISK_READ, &j->reading);
-    }
     if (rc < 0)
         return rc;
     return scan_read_at(j->reading->file, &j->reading->header, at->offset, at->length, out, record);
+}
+
+int journal_shared_read_head(struct journal_shared *j, uint64_t segment, uint64_t offset,
+                             size_t head_max, struct str *out, struct journal_record *record)
+{
+    int rc = use_reading(j, segment);
+
+    if (rc < 0)
+        return rc;
+    return scan_read_head_at(j->reading->file, &j->reading->header, offset, head_max, out, record);
 }
 
 int journal_shared_open_segment(struct journal_shared *j, uint64_t segment, struct disk_file **out)

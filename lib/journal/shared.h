@@ -47,6 +47,10 @@ struct journal_commit {
 int journal_shared_lock(struct journal_shared *j, struct journal_cursor *end);
 void journal_shared_unlock(struct journal_shared *j);
 
+/* Where the last append ended, by the tail file alone and without the lock: a hint
+ * that says cheaply whether there is news. ERR_NOT_FOUND: nothing is known. */
+int journal_shared_peek(struct journal_shared *j, uint64_t *segment, uint64_t *offset);
+
 /* Append records together (one write, never split over segments); fills in number
  * and position. Seals and reserves as needed. ERR_TOO_LONG when they do not fit in
  * a segment, -ENOSPC and others: nothing was appended. ERR_READ_ONLY after a failed
@@ -66,6 +70,11 @@ int journal_shared_sync_all(struct journal_shared *j);
  * (the segment is gone), ERR_CORRUPT. */
 int journal_shared_read(struct journal_shared *j, const struct journal_position *at,
                         struct str *out, struct journal_record *record);
+/* The same without the body and its check, by the place alone: record->at.length and
+ * record->body.n are set, record->body.p is NULL. The body stands at the end of the
+ * record. ERR_TOO_LONG: the head is over head_max. */
+int journal_shared_read_head(struct journal_shared *j, uint64_t segment, uint64_t offset,
+                             size_t head_max, struct str *out, struct journal_record *record);
 /* Open a segment read-only, for handing out descriptors. */
 int journal_shared_open_segment(struct journal_shared *j, uint64_t segment, struct disk_file **out);
 

@@ -210,13 +210,16 @@ TASK_WAITS int store_append(struct store_account *a, uint32_t mailbox,
                             const struct store_append *messages, size_t count,
                             struct store_appended *out);
 
+struct store_uids {
+    ARRAY(uint32_t) items; /* free with array_free */
+};
 enum store_flag_op { STORE_FLAGS_SET, STORE_FLAGS_ADD, STORE_FLAGS_REMOVE };
 /* Changes the messages of uids (ascending) that still exist; those that did not
  * exist any more are not an error. unchanged_since 0: unconditional; otherwise
  * the UIDs refused are appended to *modified (may be NULL). */
 TASK_WAITS int store_set_flags(struct store_view *v, const uint32_t *uids, size_t count,
                                enum store_flag_op op, uint32_t flags, uint64_t keywords,
-                               uint64_t unchanged_since, void *modified);
+                               uint64_t unchanged_since, struct store_uids *modified);
 /* Those of uids that carry \Deleted (all of them when uids is NULL and count 0);
  * with any_flag also those that do not (MOVE, POP3 DELE). */
 TASK_WAITS int store_expunge(struct store_view *v, const uint32_t *uids, size_t count,

@@ -1,0 +1,133 @@
+/*
+ * account.h: an account of this process: what it has open, whose turn it is, and how
+ * a change is made.
+ *
+ * Everything that touches an account's files runs as a job on a worker while its task
+ * holds the account's turn, so there is one job per account at a time in a process,
+ * and journal and index handles need no locks. Syncs run outside the turn.
+ */
+#ifndef STORE_ACCOUNT_H
+#define STORE_ACCOUNT_H
+
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "journal/shared.h"
+#include "store/apply.h"
+#include "store/index.h"
+#include "store/store.h"
+
+enum {
+    ACCOUNT_ID_MAX = 64,
+    ACCOUNT_PATH_MAX = ACCOUNT_ID_MAX + 8,
+    RECENT_DELIVERIES = 4096, /* per process */
+};
+
+struct recent_delivery {
+    uint64_t account, hash;
+    struct store_appended appended;
+};
+
+struct store {
+    int rootfd;
+    dev_t device;
+    ino_t inode;
+    struct list link; /* in the process's list of stores */
+    struct store_options options;
+    struct journal_options journal;
+    struct journal_boot boot;
+    struct hash accounts;
+    struct list open; /* accounts that hold files, the one used last first */
+    size_t open_count;
+    struct recent_delivery *deliveries; /* RECENT_DELIVERIES, by hash */
+    struct store_inotify *inotify;      /* watch.c; NULL without one */
+};
+
+struct store_account {
+    struct hash_node node;
+    struct store *store;
+    char id[ACCOUNT_ID_MAX + 1];
+    char path[ACCOUNT_PATH_MAX + 1]; /* below the root */
+    unsigned refs;
+    unsigned awake;   /* views that are not parked */
+    unsigned syncing; /* syncs outside the turn: the journal must stay open */
+    struct task_semaphore turn;
+    atomic_uint waiting; /* tasks that wait for the turn */
+    struct list link;    /* in store.open */
+    struct list watches; /* watch.c */
+    int watch_id;
+    uint64_t end_segment, end_offset; /* where this process' last change ended */
+
+    /* Of the job that holds the turn. */
+    int dirfd, guardfd;
+    struct disk_real disk;
+    struct journal_shared *journal;
+    struct index *index;
+    struct index_txn *txn; /* during a commit, for the snapshot */
+};
+
+/* fn runs on a worker with the account's turn held. */
+typedef int account_fn(struct store_account *a, void *arg);
+TASK_WAITS int account_run(struct store_account *a, enum task_pool pool, account_fn *fn, void *arg);
+
+/* In a job: have the journal, or journal and index, open. */
+int account_need_journal(struct store_account *a);
+int account_need_index(struct store_account *a);
+/* Close all files. */
+void account_close_files(struct store_account *a);
+/* Bring the index to the journal's end. */
+int account_catch_up(struct store_account *a);
+/* Read from an index that is up to date. A damaged one is made anew, once. */
+int account_view(struct store_account *a, index_fn *fn, void *arg);
+/* Change the index alone (what needs no record). */
+int account_update_index(struct store_account *a, index_fn *fn, void *arg);
+
+/* --- changes ------------------------------------------------------------------------- */
+
+/* Records in the making. */
+struct commit {
+    struct store_account *account;
+    struct arena arena; /* of heads and whatever the builder needs */
+    ARRAY(struct journal_record) records;
+    uint64_t number;          /* the counter behind the records so far */
+    uint64_t bytes, messages; /* totals behind them: the builder keeps these */
+};
+/* Adds a record that takes count numbers; returns the last of them in *number (may be
+ * NULL). The builder has brought bytes and messages up to date before. */
+int commit_add(struct index_txn *t, struct commit *c, struct record *r, uint32_t count,
+               struct span body, uint64_t *number);
+/* Adds records under the journal's lock, with the index at its end. Runs once. */
+typedef int commit_build_fn(struct index_txn *t, struct commit *c, void *arg);
+/* Prepare (in the job, before the lock; may be NULL), build, append, apply, sync. No
+ * records: nothing was changed and nothing is synced. */
+TASK_WAITS int account_commit(struct store_account *a, account_fn *prepare, commit_build_fn *build,
+                              void *arg);
+
+/* Append one DELIVER record without looking at the index, and sync: prepare gives the
+ * record and the body, which must stay until the end. */
+struct delivery_parts {
+    struct record record;
+    struct span body;
+};
+typedef int delivery_fn(struct store_account *a, void *arg, struct delivery_parts *out);
+TASK_WAITS int account_deliver(struct store_account *a, delivery_fn *prepare, void *arg,
+                               uint64_t *number);
+
+/* --- for the files of this library ------------------------------------------------------ */
+
+/* A job that uses no index but must not answer before all that can be read is durable. */
+int account_sync_all(struct store_account *a);
+/* Make the account's directory with INBOX and the default mailboxes; one that another
+ * process made meanwhile is as good. */
+int account_make(struct store_account *a);
+bool account_id_is_valid(struct span id);
+void account_path(struct span id, char path[ACCOUNT_PATH_MAX + 1]);
+/* watch.c */
+int watch_init(struct store *s);
+void watch_fini(struct store *s);
+/* This process changed the account: wake its sessions. */
+void watch_notify(struct store_account *a);
+
+#endif

@@ -1,0 +1,372 @@
+/* Reading messages: cached strings, heads, whole bodies. */
+#include "store/body.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "mail/imap.h"
+#include "store/blob.h"
+
+enum { DESCRIBE_BUDGET = 64 * 1024 * 1024 };
+
+/* --- one message ----------------------------------------------------------------------------- */
+
+int body_record(struct store_account *a, const struct index_message *m, struct str *text,
+                struct record *r, struct journal_record *record)
+{
+    int rc =
+        journal_shared_read_head(a->journal, m->segment, m->offset, BODY_HEAD_MAX, text, record);
+
+    if (rc == 0)
+        rc = record_decode(record->kind, record->head, r);
+    if (rc == 0 && (record->kind != RECORD_DELIVER && record->kind != RECORD_MOVED))
+        rc = ERR_CORRUPT;
+    if (rc == 0 && memcmp(r->hot.guid, m->guid, GUID_SIZE) != 0)
+        rc = ERR_CORRUPT;
+    return rc;
+}
+
+static int locate_blob(struct store_account *a, const struct index_message *m,
+                       struct store_body *out)
+{
+    out->offset = 0;
+    out->length = m->size;
+    return blob_open(a->dirfd, m->guid, &out->fd);
+}
+
+int body_locate(struct store_account *a, const struct index_message *m, struct store_body *out)
+{
+    struct journal_record record;
+    struct disk_file *file;
+    struct str text = {0};
+    struct record r;
+    int rc;
+
+    out->fd = -1;
+    if (m->segment == 0)
+        return locate_blob(a, m, out);
+    rc = body_record(a, m, &text, &r, &record);
+    str_fini(&text);
+    if (rc == 0)
+        rc = journal_shared_open_segment(a->journal, m->segment, &file);
+    if (rc < 0)
+        return rc;
+    out->offset = record.at.offset + record.at.length - record.body.n;
+    out->length = record.body.n;
+    out->fd = dup(disk_real_descriptor(file));
+    if (out->fd < 0)
+        rc = -errno;
+    else
+        (void)fd_set_cloexec(out->fd, 1);
+    disk_close(&file);
+    return rc;
+}
+
+int body_describe(struct span message, struct str *envelope, struct str *bodystructure)
+{
+    struct budget budget;
+    struct arena scratch;
+    int rc;
+
+    budget_init(&budget, DESCRIBE_BUDGET);
+    arena_init(&scratch, &budget);
+    rc = imap_describe(&scratch, message, envelope, bodystructure);
+    arena_reset(&scratch);
+    return rc;
+}
+
+/* Where a message is now, and a reader's work on it. The index is behind when another
+ * process' cleaner removed a segment: look again, once. */
+typedef int message_fn(struct store_account *a, const struct index_message *m, void *arg);
+
+struct one {
+    uint32_t box, uid;
+    struct index_message message;
+};
+
+static int read_one(struct index_txn *t, void *arg)
+{
+    struct one *one = arg;
+
+    return index_message(t, one->box, one->uid, &one->message);
+}
+
+static int with_message(struct store_account *a, uint32_t box, uint32_t uid, message_fn *fn,
+                        void *arg)
+{
+    struct one one = {.box = box, .uid = uid};
+    int rc = account_need_index(a);
+
+    for (int i = 0; rc == 0 && i < 2; i++) {
+        rc = i == 0 ? index_view(a->index, read_one, &one) : account_view(a, read_one, &one);
+        if (rc == ERR_NOT_FOUND && i == 0) {
+            rc = 0;
+            continue; /* not applied yet */
+        }
+        if (rc == 0)
+            rc = fn(a, &one.message, arg);
+        if (rc != ERR_NOT_FOUND || i > 0)
+            break;
+        rc = 0;
+    }
+    return rc;
+}
+
+/* --- bodies ------------------------------------------------------------------------------------
+ */
+
+struct body_job {
+    struct store_view *view;
+    uint32_t uid;
+    struct store_body body;
+    struct str *out;
+};
+
+static int locate(struct store_account *a, const struct index_message *m, void *arg)
+{
+    return body_locate(a, m, &((struct body_job *)arg)->body);
+}
+
+static int open_body(struct store_account *a, void *arg)
+{
+    struct body_job *job = arg;
+
+    return with_message(a, job->view->mailbox, job->uid, locate, job);
+}
+
+int store_body_open(struct store_view *v, uint32_t uid, struct store_body *out)
+{
+    struct body_job job = {.view = v, .uid = uid};
+    int rc = account_run(v->account, TASK_POOL_STORE, open_body, &job);
+
+    *out = job.body;
+    if (rc < 0)
+        out->fd = -1;
+    return rc;
+}
+
+static int read_range(const struct store_body *body, uint64_t length, struct str *out)
+{
+    size_t start = out->len;
+    int rc;
+
+    if (length > SIZE_MAX / 2)
+        return ERR_TOO_LONG;
+    rc = str_reserve(out, (size_t)length);
+    if (rc < 0)
+        return rc;
+    rc = fd_pread_full(body->fd, out->data + start, (size_t)length, body->offset);
+    if (rc < 0)
+        return rc == ERR_EOF ? ERR_CORRUPT : rc;
+    out->len = start + (size_t)length;
+    out->data[out->len] = '\0';
+    return 0;
+}
+
+static int read_body(struct store_account *a, void *arg)
+{
+    struct body_job *job = arg;
+    int rc = open_body(a, arg);
+
+    if (rc < 0)
+        return rc;
+    rc = read_range(&job->body, job->body.length, job->out);
+    fd_close(&job->body.fd);
+    return rc;
+}
+
+int store_body_read(struct store_view *v, uint32_t uid, struct str *out)
+{
+    struct body_job job = {.view = v, .uid = uid, .out = out};
+
+    return account_run(v->account, TASK_POOL_STORE, read_body, &job);
+}
+
+/* --- heads ---------------------------------------------------------------------------------------
+ */
+
+struct heads_job {
+    struct store_view *view;
+    const uint32_t *uids;
+    size_t count, limit;
+    struct arena *arena;
+    struct span *out;
+    struct str text;
+};
+
+static int read_head(struct store_account *a, const struct index_message *m, void *arg)
+{
+    struct heads_job *job = arg;
+    struct store_body body;
+    int rc = body_locate(a, m, &body);
+
+    if (rc < 0)
+        return rc;
+    str_clear(&job->text);
+    rc = read_range(&body, body.length < job->limit ? body.length : job->limit, &job->text);
+    fd_close(&body.fd);
+    return rc;
+}
+
+static int read_heads(struct store_account *a, void *arg)
+{
+    struct heads_job *job = arg;
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < job->count; i++) {
+        job->out[i] = SPAN_NONE;
+        rc = with_message(a, job->view->mailbox, job->uids[i], read_head, job);
+        if (rc == 0)
+            rc = arena_copy(job->arena, str_span(&job->text), &job->out[i]);
+        else if (rc == ERR_NOT_FOUND || rc == ERR_CORRUPT)
+            rc = 0;
+    }
+    str_fini(&job->text);
+    return rc;
+}
+
+int store_heads(struct store_view *v, const uint32_t *uids, size_t count, size_t limit,
+                struct arena *arena, struct span *out)
+{
+    struct heads_job job = {
+        .view = v, .uids = uids, .count = count, .limit = limit, .arena = arena, .out = out};
+
+    return account_run(v->account, TASK_POOL_STORE, read_heads, &job);
+}
+
+/* --- cached strings
+ * -------------------------------------------------------------------------------- */
+
+struct cached_job {
+    struct store_view *view;
+    const uint32_t *uids;
+    size_t count;
+    struct arena *arena;
+    struct store_cached *out;
+    size_t missing; /* not in the index, which lost them at a rebuild */
+};
+
+static int copy_cached(struct cached_job *job, size_t i, struct span envelope,
+                       struct span bodystructure)
+{
+    struct store_cached *c = &job->out[i];
+
+    if (arena_copy(job->arena, envelope, &c->envelope) < 0 ||
+        arena_copy(job->arena, bodystructure, &c->bodystructure) < 0)
+        return -ENOMEM;
+    return 0;
+}
+
+static int read_cached(struct index_txn *t, void *arg)
+{
+    struct cached_job *job = arg;
+    int rc = 0;
+
+    job->missing = 0;
+    for (size_t i = 0; rc == 0 && i < job->count; i++) {
+        struct span envelope, bodystructure;
+        job->out[i] = (struct store_cached){0};
+        rc = index_cached(t, job->view->mailbox, job->uids[i], &envelope, &bodystructure);
+        if (rc == 0)
+            rc = copy_cached(job, i, envelope, bodystructure);
+        else if (rc == ERR_NOT_FOUND)
+            rc = 0;
+        job->missing += job->out[i].envelope.p == NULL;
+    }
+    return rc;
+}
+
+/* From the message's own octets: its record had no room for them. */
+static int describe_body(struct store_account *a, const struct index_message *m,
+                         struct str *envelope, struct str *bodystructure)
+{
+    struct store_body body;
+    struct str text = {0};
+    int rc = body_locate(a, m, &body);
+
+    if (rc < 0)
+        return rc;
+    rc = read_range(&body, body.length, &text);
+    fd_close(&body.fd);
+    if (rc == 0)
+        rc = body_describe(str_span(&text), envelope, bodystructure);
+    str_fini(&text);
+    return rc;
+}
+
+struct restore {
+    struct cached_job *job;
+    size_t i;
+};
+
+static int restore_cached(struct store_account *a, const struct index_message *m, void *arg)
+{
+    struct restore *restore = arg;
+    struct str text = {0}, envelope = {0}, bodystructure = {0};
+    struct journal_record record;
+    struct record r = {0};
+    int rc = m->segment == 0 ? 0 : body_record(a, m, &text, &r, &record);
+
+    if (rc == 0 && r.envelope.n == 0) {
+        rc = describe_body(a, m, &envelope, &bodystructure);
+        r.envelope = str_span(&envelope);
+        r.bodystructure = str_span(&bodystructure);
+    }
+    if (rc == 0)
+        rc = copy_cached(restore->job, restore->i, r.envelope, r.bodystructure);
+    str_fini(&text);
+    str_fini(&envelope);
+    str_fini(&bodystructure);
+    return rc;
+}
+
+static int keep_cached(struct index_txn *t, void *arg)
+{
+    struct cached_job *job = arg;
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < job->count; i++) {
+        struct span envelope, bodystructure;
+        struct index_message m;
+        if (job->out[i].envelope.p == NULL ||
+            index_cached(t, job->view->mailbox, job->uids[i], &envelope, &bodystructure) == 0 ||
+            index_message(t, job->view->mailbox, job->uids[i], &m) < 0)
+            continue;
+        rc = index_cached_put(t, job->view->mailbox, job->uids[i], job->out[i].envelope,
+                              job->out[i].bodystructure);
+    }
+    return rc;
+}
+
+static int cached_job(struct store_account *a, void *arg)
+{
+    struct cached_job *job = arg;
+    int rc = account_need_index(a);
+
+    if (rc == 0)
+        rc = index_view(a->index, read_cached, job);
+    if (rc < 0 || job->missing == 0)
+        return rc;
+    for (size_t i = 0; rc == 0 && i < job->count; i++) {
+        struct restore restore = {job, i};
+        if (job->out[i].envelope.p != NULL)
+            continue;
+        rc = with_message(a, job->view->mailbox, job->uids[i], restore_cached, &restore);
+        if (rc == ERR_NOT_FOUND || rc == ERR_CORRUPT)
+            rc = 0;
+    }
+    if (rc == 0)
+        (void)index_update(a->index, keep_cached, job);
+    return rc;
+}
+
+int store_cached(struct store_view *v, const uint32_t *uids, size_t count, struct arena *arena,
+                 struct store_cached *out)
+{
+    struct cached_job job = {.view = v, .uids = uids, .count = count, .arena = arena, .out = out};
+
+    return account_run(v->account, TASK_POOL_STORE, cached_job, &job);
+}

@@ -1,0 +1,375 @@
+/* Accounts, mailboxes, messages and views on a real directory. */
+#include "support_store.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+
+static struct place place;
+
+static int setup(void **state)
+{
+    place_make(&place);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    place_remove(&place);
+    return 0;
+}
+
+static struct store_account *open_account(const char *id)
+{
+    struct store_account *a = NULL;
+
+    assert_int_equal(store_open(place.store, span_cstr(id), true, &a), 0);
+    return a;
+}
+
+static struct store_view *open_view(struct store_account *a, uint32_t mailbox)
+{
+    struct store_view *v = NULL;
+
+    assert_int_equal(store_view_open(a, mailbox, false, &v), 0);
+    return v;
+}
+
+/* --- accounts ----------------------------------------------------------------------------------
+ */
+
+static void accounts_main(void *arg)
+{
+    static const char *const bad[] = {"", ".x", "a/b", "a b", "\xc3\xa4"};
+    struct store_account *a, *b;
+    struct store_listing list;
+    struct arena arena = {0};
+    struct store *second;
+
+    assert_int_equal(store_open(place.store, SPAN_LIT("u1"), false, &a), ERR_NOT_FOUND);
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        assert_int_equal(store_open(place.store, span_cstr(bad[i]), true, &a), -EINVAL);
+    a = open_account("u1");
+    assert_int_equal(store_open(place.store, SPAN_LIT("u1"), false, &b), 0);
+    assert_ptr_equal(a, b);
+    assert_int_equal(store_new(&second, place.rootfd, &place.options), -EBUSY);
+    assert_int_equal(store_list(a, &arena, &list), 0);
+    assert_int_equal(list.boxes.len, 5);
+    assert_true(span_eq(list.boxes.items[0].name, SPAN_LIT("INBOX")));
+    assert_int_equal(list.boxes.items[0].id, STORE_INBOX);
+    assert_true(span_eq(list.boxes.items[1].special_use, SPAN_LIT("\\Drafts")));
+    for (size_t i = 0; i < list.boxes.len; i++)
+        assert_true(list.boxes.items[i].is_selectable && list.boxes.items[i].is_subscribed);
+    assert_int_equal(list.subscriptions.len, 5);
+    store_listing_free(&list);
+    arena_reset(&arena);
+    store_close(a);
+    store_close(b);
+}
+
+static void test_accounts(void **state)
+{
+    run(accounts_main, NULL);
+}
+
+/* --- messages -----------------------------------------------------------------------------------
+ */
+
+static void check_body(struct store_view *v, uint32_t uid, unsigned n, size_t extra)
+{
+    struct str want = {0}, got = {0};
+
+    message_text(&want, n, extra);
+    assert_int_equal(store_body_read(v, uid, &got), 0);
+    assert_int_equal(got.len, want.len);
+    assert_memory_equal(got.data, want.data, want.len);
+    str_fini(&want);
+    str_fini(&got);
+}
+
+static void messages_main(void *arg)
+{
+    struct store_account *a = open_account("u1");
+    uint32_t uids[4];
+    struct store_view *v;
+    struct store_cached cached[3];
+    struct arena arena = {0};
+    struct store_body body;
+    uint64_t bytes, messages;
+    char start[11] = {0};
+
+    uids[0] = append_message(a, STORE_INBOX, 1, 0);
+    uids[1] = append_message(a, STORE_INBOX, 2, STORE_SEEN);
+    uids[2] = deliver_message(a, 3, "q1 x");
+    assert_int_equal(deliver_message(a, 3, "q1 x"), uids[2]);
+    assert_true(uids[0] < uids[1] && uids[1] < uids[2]);
+    v = open_view(a, STORE_INBOX);
+    assert_int_equal(v->messages.len, 3);
+    assert_int_equal(v->recent.len, 3);
+    assert_int_equal(v->uidnext, uids[2] + 1);
+    assert_int_equal(v->messages.items[1].flags, STORE_SEEN);
+    check_body(v, uids[0], 1, 300);
+    assert_int_equal(store_cached(v, uids, 3, &arena, cached), 0);
+    for (int i = 0; i < 3; i++)
+        assert_true(span_search(cached[i].envelope, SPAN_LIT("\"number ")) > 0 &&
+                    span_search(cached[i].bodystructure, SPAN_LIT("plain")) > 0);
+    assert_int_equal(store_body_open(v, uids[2], &body), 0);
+    assert_int_equal(body.length, v->messages.items[2].size);
+    assert_int_equal(fd_pread_full(body.fd, start, 10, body.offset), 0);
+    assert_string_equal(start, "Return-Pat");
+    close(body.fd);
+    assert_int_equal(store_body_open(v, 9999, &body), ERR_NOT_FOUND);
+    assert_int_equal(store_usage(a, &bytes, &messages), 0);
+    assert_int_equal(messages, 3);
+    arena_reset(&arena);
+    store_view_close(v);
+    v = open_view(a, STORE_INBOX);
+    assert_int_equal(v->recent.len, 0);
+    store_view_close(v);
+    store_close(a);
+}
+
+static void test_messages(void **state)
+{
+    run(messages_main, NULL);
+}
+
+static void blob_main(void *arg)
+{
+    struct store_account *a = open_account("u1");
+    struct str text = {0};
+    struct store_append m = {.fd = -1};
+    struct store_appended out;
+    struct store_cached cached;
+    struct arena arena = {0};
+    struct store_view *v;
+
+    message_text(&text, 7, 100000);
+    m.content = str_span(&text);
+    assert_int_equal(store_append(a, STORE_INBOX, &m, 1, &out), 0);
+    v = open_view(a, STORE_INBOX);
+    check_body(v, out.uid, 7, 100000);
+    assert_int_equal(store_rebuild(a), 0);
+    assert_int_equal(store_cached(v, &out.uid, 1, &arena, &cached), 0);
+    assert_true(span_search(cached.envelope, SPAN_LIT("number 7")) > 0);
+    check_body(v, out.uid, 7, 100000);
+    store_view_close(v);
+    arena_reset(&arena);
+    str_fini(&text);
+    store_close(a);
+}
+
+static void test_blob(void **state)
+{
+    run(blob_main, NULL);
+}
+
+/* --- views
+ * ----------------------------------------------------------------------------------------- */
+
+static void views_main(void *arg)
+{
+    struct store_account *a = open_account("u1");
+    struct store_view *v, *w;
+    struct store_uids refused = {0};
+    uint32_t uids[6];
+
+    for (unsigned i = 0; i < 5; i++)
+        uids[i] = append_message(a, STORE_INBOX, i, 0);
+    v = open_view(a, STORE_INBOX);
+    w = open_view(a, STORE_INBOX);
+    assert_int_equal(v->recent.len, 5);
+    assert_int_equal(w->recent.len, 0);
+    check_refresh(v, true, "");
+    assert_int_equal(
+        store_set_flags(v, uids + 1, 2, STORE_FLAGS_ADD, STORE_SEEN | STORE_DELETED, 3, 0, NULL),
+        0);
+    check_refresh(w, true, "*2 *3");
+    assert_int_equal(w->messages.items[1].flags, STORE_SEEN | STORE_DELETED);
+    assert_int_equal(w->messages.items[1].keywords, 3);
+    check_refresh(v, false, "*2 *3");
+    check_refresh(v, true, "");
+    /* unchanged: no new modseq */
+    assert_int_equal(store_set_flags(v, uids + 1, 2, STORE_FLAGS_ADD, STORE_SEEN, 0, 0, NULL), 0);
+    check_refresh(w, true, "");
+    assert_int_equal(store_set_flags(v, uids, 5, STORE_FLAGS_REMOVE, STORE_SEEN, 0,
+                                     v->messages.items[0].modseq, &refused),
+                     0);
+    assert_int_equal(refused.items.len, 4);
+    array_free(&refused.items);
+    assert_int_equal(store_expunge(v, NULL, 0, false), 0);
+    uids[5] = append_message(a, STORE_INBOX, 6, 0);
+    check_refresh(w, false, "+1");
+    assert_int_equal(w->messages.len, 6);
+    store_view_park(w);
+    check_refresh(w, true, "-2 -2");
+    assert_int_equal(w->messages.len, 4);
+    assert_int_equal(w->recent.len, 1);
+    check_refresh(v, true, "-2 -2 +1");
+    store_view_park(v);
+    store_view_park(w);
+    assert_int_equal(store_set_flags(v, uids, 1, STORE_FLAGS_SET, STORE_FLAGGED, 0, 0, NULL),
+                     -EINVAL);
+    check_refresh(v, true, "");
+    assert_int_equal(store_set_flags(v, uids, 1, STORE_FLAGS_SET, STORE_FLAGGED, 0, 0, NULL), 0);
+    assert_int_equal(store_expunge(v, uids + 3, 1, true), 0);
+    check_refresh(w, true, "-2 *1");
+    check_refresh(v, true, "-2 *1");
+    store_view_close(v);
+    store_view_close(w);
+    store_close(a);
+}
+
+static void test_views(void **state)
+{
+    run(views_main, NULL);
+}
+
+static void copy_main(void *arg)
+{
+    struct store_account *a = open_account("u1");
+    struct store_copied copied;
+    struct store_view *v, *w;
+    uint32_t uids[5], junk = find_mailbox(a, "Junk");
+    uint64_t bytes, messages;
+
+    for (unsigned i = 0; i < 5; i++)
+        uids[i] = append_message(a, STORE_INBOX, i, i == 1 ? STORE_FLAGGED : 0);
+    v = open_view(a, STORE_INBOX);
+    w = open_view(a, junk);
+    assert_int_equal(store_copy(v, uids, 3, junk, false, &copied), 0);
+    assert_int_equal(copied.to.len, 3);
+    assert_int_equal(copied.from.items[2], uids[2]);
+    store_copied_free(&copied);
+    check_refresh(w, true, "+3");
+    assert_int_equal(w->messages.items[1].flags, STORE_FLAGGED);
+    assert_int_equal(w->recent.len, 3);
+    check_body(w, w->messages.items[2].uid, 2, 300);
+    assert_int_equal(store_copy(v, uids + 3, 2, junk, true, &copied), 0);
+    store_copied_free(&copied);
+    check_refresh(v, true, "-4 -4");
+    check_refresh(w, true, "+2");
+    check_body(w, w->messages.items[4].uid, 4, 300);
+    assert_int_equal(store_usage(a, &bytes, &messages), 0);
+    assert_int_equal(messages, 8);
+    assert_int_equal(store_copy(v, uids, 1, 12345, true, &copied), ERR_NOT_FOUND);
+    store_view_close(v);
+    store_view_close(w);
+    store_close(a);
+}
+
+static void test_copy(void **state)
+{
+    run(copy_main, NULL);
+}
+
+/* --- mailboxes
+ * --------------------------------------------------------------------------------------- */
+
+static void mailboxes_main(void *arg)
+{
+    struct store_account *a = open_account("u1");
+    struct store_mailbox box, again;
+    struct arena arena = {0};
+    struct store_view *v;
+    struct store_news news;
+
+    assert_int_equal(store_create(a, SPAN_LIT("a/b/c"), SPAN_NONE), 0);
+    assert_int_equal(store_create(a, SPAN_LIT("a/b/c"), SPAN_NONE), ERR_EXISTS);
+    assert_int_equal(store_create(a, SPAN_LIT("inbox"), SPAN_NONE), ERR_EXISTS);
+    assert_int_equal(store_create(a, SPAN_LIT("a//c"), SPAN_NONE), ERR_SYNTAX);
+    assert_int_equal(store_create(a, SPAN_LIT("x\ny"), SPAN_NONE), ERR_SYNTAX);
+    assert_int_equal(store_find(a, SPAN_LIT("a/b"), &arena, &box), 0);
+    assert_false(box.is_selectable);
+    assert_int_equal(store_delete(a, SPAN_LIT("a/b")), ERR_DENIED);
+    assert_int_equal(store_delete(a, SPAN_LIT("INBOX")), ERR_DENIED);
+    assert_int_equal(store_create(a, SPAN_LIT("a/b"), SPAN_NONE), 0);
+    assert_int_equal(store_find(a, SPAN_LIT("a/b"), &arena, &box), 0);
+    append_message(a, box.id, 1, 0);
+    v = open_view(a, box.id);
+    assert_int_equal(store_delete(a, SPAN_LIT("a/b")), 0);
+    assert_int_equal(store_view_refresh(v, true, &news), ERR_NOT_FOUND);
+    store_view_close(v);
+    assert_int_equal(store_create(a, SPAN_LIT("a/b"), SPAN_NONE), 0);
+    assert_int_equal(store_find(a, SPAN_LIT("a/b"), &arena, &again), 0);
+    assert_true(again.uidvalidity > box.uidvalidity && again.messages == 0);
+    /* delete and create */
+    assert_int_equal(store_find(a, SPAN_LIT("a/b/c"), &arena, &box), 0);
+    assert_int_equal(store_delete(a, SPAN_LIT("a/b/c")), 0);
+    assert_int_equal(store_create(a, SPAN_LIT("a/b/c/"), SPAN_NONE), 0);
+    assert_int_equal(store_find(a, SPAN_LIT("a/b/c"), &arena, &again), 0);
+    assert_true(again.uidvalidity > box.uidvalidity && again.id != box.id);
+    /* rename */
+    assert_int_equal(store_rename(a, SPAN_LIT("a"), SPAN_LIT("a/d")), ERR_DENIED);
+    assert_int_equal(store_rename(a, SPAN_LIT("none"), SPAN_LIT("d")), ERR_NOT_FOUND);
+    assert_int_equal(store_rename(a, SPAN_LIT("a"), SPAN_LIT("Junk")), ERR_EXISTS);
+    assert_int_equal(store_rename(a, SPAN_LIT("a"), SPAN_LIT("z/y")), 0);
+    assert_int_equal(find_mailbox(a, "z/y/b/c"), again.id);
+    assert_int_equal(find_mailbox(a, "a/b/c"), 0);
+    append_message(a, STORE_INBOX, 1, 0);
+    append_message(a, STORE_INBOX, 2, 0);
+    assert_int_equal(store_rename(a, SPAN_LIT("INBOX"), SPAN_LIT("old/mail")), 0);
+    assert_int_equal(store_find(a, SPAN_LIT("old/mail"), &arena, &box), 0);
+    assert_int_equal(box.messages, 2);
+    assert_int_equal(store_find(a, SPAN_LIT("inbox"), &arena, &box), 0);
+    assert_int_equal(box.messages, 0);
+    /* subscriptions */
+    assert_int_equal(store_subscribe(a, SPAN_LIT("gone"), true), 0);
+    assert_int_equal(store_subscribe(a, SPAN_LIT("Junk"), false), 0);
+    assert_int_equal(store_find(a, SPAN_LIT("Junk"), &arena, &box), 0);
+    assert_false(box.is_subscribed);
+    arena_reset(&arena);
+    store_close(a);
+}
+
+static void test_mailboxes(void **state)
+{
+    run(mailboxes_main, NULL);
+}
+
+static void keywords_main(void *arg)
+{
+    struct store_account *a = open_account("u1");
+    struct span names[STORE_KEYWORDS_MAX];
+    struct arena arena = {0};
+    unsigned number;
+    char name[16];
+
+    assert_int_equal(store_keyword(a, SPAN_LIT("$Junk"), false, &number), ERR_NOT_FOUND);
+    assert_int_equal(store_keyword(a, SPAN_LIT("$Junk"), true, &number), 0);
+    assert_int_equal(store_keyword(a, SPAN_LIT("$jUNK"), true, &number), 0);
+    assert_int_equal(number, 0);
+    for (unsigned i = 1; i < STORE_KEYWORDS_MAX; i++) {
+        snprintf(name, sizeof(name), "k%u", i);
+        assert_int_equal(store_keyword(a, span_cstr(name), true, &number), 0);
+        assert_int_equal(number, i);
+    }
+    assert_int_equal(store_keyword(a, SPAN_LIT("more"), true, &number), ERR_LIMIT);
+    assert_int_equal(store_keywords(a, &arena, names), 0);
+    assert_true(span_eq(names[63], SPAN_LIT("k63")));
+    arena_reset(&arena);
+    store_close(a);
+}
+
+static void test_keywords(void **state)
+{
+    run(keywords_main, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_accounts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_messages, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_blob, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_views, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_copy, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_mailboxes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_keywords, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
