@@ -24,9 +24,7 @@ struct session_settings session_settings;
 
 int session_start(const struct conf *conf, int directory)
 {
-    struct store_options options = {
-        .open_limit = (unsigned)conf_int(conf, "store_open_limit"),
-    };
+    struct store_options options;
 
     if (directory < 0) {
         log_error("store_directory %s: not there", conf_string(conf, "store_directory"));
@@ -38,6 +36,7 @@ int session_start(const struct conf *conf, int directory)
     session_settings.line_limit = (size_t)conf_int(conf, "imap_max_line_length");
     session_settings.message_limit = (uint64_t)conf_int(conf, "message_size_limit");
     session_settings.special_use = conf_string(conf, "imap_special_use_mailboxes");
+    store_options_load(&options, conf);
     return store_new(&session_settings.store, directory, &options);
 }
 

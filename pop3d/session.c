@@ -31,15 +31,14 @@ struct session {
 
 int session_start(const struct conf *conf, int directory)
 {
-    struct store_options options = {
-        .open_limit = (unsigned)conf_int(conf, "store_open_limit"),
-    };
+    struct store_options options;
 
     if (directory < 0) {
         log_error("store_directory %s: not there", conf_string(conf, "store_directory"));
         return -ENOENT;
     }
     shared.idle_ms = conf_ms(conf, "pop3_idle_timeout");
+    store_options_load(&options, conf);
     return store_new(&shared.store, directory, &options);
 }
 

@@ -56,6 +56,22 @@ static const struct param rows[] = {
      PARAM_HONOURED, "Where the mail accounts are."},
     {"store_open_limit", PARAM_INT, "512", 1, 0, "store imapd pop3d", PARAM_HONOURED,
      "Most account indexes that one process keeps open."},
+    {"store_default_mailboxes", PARAM_STRING, "Drafts Sent Trash Junk", 0, 0, "store imapd pop3d",
+     PARAM_HONOURED,
+     "Mailboxes that a new account has besides INBOX, with their usual special use."},
+    {"store_blob_threshold", PARAM_INT, "1048576", 65536, 0, "store imapd pop3d", PARAM_HONOURED,
+     "Size in bytes above which a message gets a file of its own."},
+    {"store_segment_size", PARAM_INT, "16777216", 1048576, 1073741824, "store imapd pop3d",
+     PARAM_HONOURED, "Size in bytes of the segments of an account's journal."},
+    {"store_alignment", PARAM_INT, "8", 8, 4096, "store imapd pop3d", PARAM_HONOURED,
+     "Multiple at which records begin: 8, or 512 or 4096 for disks that destroy a sector they are "
+     "writing when the power fails."},
+    {"store_mailbox_name_limit", PARAM_INT, "255", 16, 480, "store imapd pop3d", PARAM_HONOURED,
+     "Longest mailbox name in bytes of UTF-8."},
+    {"store_mailbox_depth_limit", PARAM_INT, "20", 1, 100, "store imapd pop3d", PARAM_HONOURED,
+     "Most levels of a mailbox name."},
+    {"store_undelete_window", PARAM_TIME, "0s", 0, 0, "store imapd pop3d", PARAM_HONOURED,
+     "Time that the disk space of expunged messages lingers; at least as long as a backup runs."},
 
     /* --- auth ------------------------------------------------------------------- */
     {"auth_passwd_file", PARAM_STRING, "", 0, 0, "auth", PARAM_HONOURED,

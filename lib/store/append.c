@@ -24,9 +24,34 @@ struct draft {
     struct span message; /* empty for a blob */
 };
 
+static bool is_in_memory(const struct store_append *m)
+{
+    return m->fd < 0 && m->read == NULL;
+}
+
 static uint64_t source_length(const struct store_append *m)
 {
-    return m->prefix.n + (m->fd < 0 ? m->content.n : m->length);
+    return m->prefix.n + (is_in_memory(m) ? m->content.n : m->length);
+}
+
+/* n octets from offset of a source that is not in memory. */
+static int read_source(const struct store_append *m, uint64_t offset, void *buf, size_t n)
+{
+    char *p = buf;
+
+    if (m->read == NULL) {
+        int rc = fd_pread_full(m->fd, buf, n, m->offset + offset);
+        return rc == ERR_EOF ? ERR_TRUNCATED : rc;
+    }
+    while (n > 0) {
+        ssize_t got = m->read(m->read_arg, offset, p, n);
+        if (got <= 0)
+            return got < 0 ? (int)got : ERR_TRUNCATED;
+        p += got;
+        offset += (uint64_t)got;
+        n -= (size_t)got;
+    }
+    return 0;
 }
 
 /* LFs without a CR before them: RFC822.SIZE counts such lines as if they had one. */
@@ -73,44 +98,41 @@ static int load_text(struct draft *d)
     const struct store_append *m = d->source;
     int rc = 0;
 
-    if (m->fd < 0 && m->prefix.n == 0) {
+    if (is_in_memory(m) && m->prefix.n == 0) {
         d->message = m->content;
         return 0;
     }
     str_append(&d->text, m->prefix);
-    if (m->fd < 0) {
+    if (is_in_memory(m)) {
         str_append(&d->text, m->content);
     } else if (str_reserve(&d->text, (size_t)m->length) == 0) {
-        rc = fd_pread_full(m->fd, d->text.data + d->text.len, (size_t)m->length, m->offset);
+        rc = read_source(m, 0, d->text.data + d->text.len, (size_t)m->length);
         if (rc == 0) {
             d->text.len += (size_t)m->length;
             d->text.data[d->text.len] = '\0';
         }
     }
     d->message = str_span(&d->text);
-    if (rc == ERR_EOF)
-        rc = ERR_TRUNCATED;
     return rc < 0 ? rc : str_error(&d->text);
 }
 
 /* --- large ones: a file -------------------------------------------------------------------------
  */
 
-static int copy_range(int from, uint64_t offset, uint64_t length, int to)
+static int copy_source(const struct store_append *m, int to)
 {
     char *chunk = malloc(COPY_CHUNK);
     int rc = chunk == NULL ? -ENOMEM : 0;
 
-    while (rc >= 0 && length > 0) {
-        size_t n = length < COPY_CHUNK ? (size_t)length : COPY_CHUNK;
-        rc = fd_pread_full(from, chunk, n, offset);
+    for (uint64_t at = 0; rc >= 0 && at < m->length;) {
+        size_t n = m->length - at < COPY_CHUNK ? (size_t)(m->length - at) : COPY_CHUNK;
+        rc = read_source(m, at, chunk, n);
         if (rc == 0)
             rc = fd_write_all(to, chunk, n);
-        offset += n;
-        length -= n;
+        at += n;
     }
     free(chunk);
-    return rc == ERR_EOF ? ERR_TRUNCATED : rc;
+    return rc;
 }
 
 static int write_blob(struct store_account *a, struct draft *d)
@@ -124,8 +146,7 @@ static int write_blob(struct store_account *a, struct draft *d)
     d->is_blob = true;
     rc = fd_write_all(fd, m->prefix.p, m->prefix.n);
     if (rc >= 0)
-        rc = m->fd < 0 ? fd_write_all(fd, m->content.p, m->content.n)
-                       : copy_range(m->fd, m->offset, m->length, fd);
+        rc = is_in_memory(m) ? fd_write_all(fd, m->content.p, m->content.n) : copy_source(m, fd);
     if (rc < 0) {
         fd_close(&fd);
         return rc;

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/arena.h"
 #include "base/array.h"
@@ -46,6 +47,10 @@ struct store_options {
     const char *default_mailboxes; /* made with an account, such as "Drafts Sent Trash
                                       Junk", with their special use (RFC 6154); NULL: none */
 };
+
+/* From main.cf: store_open_limit and its like. */
+struct conf;
+void store_options_load(struct store_options *options, const struct conf *conf);
 
 /* dirfd: the root, opened before the sandbox; kept, not owned. -EBUSY: this process
  * has a store on this directory already. */
@@ -188,11 +193,15 @@ TASK_WAITS int store_body_read(struct store_view *v, uint32_t uid, struct str *o
 
 /* --- changes ------------------------------------------------------------------------- */
 
-/* A new message: content as a list of pieces in memory, or a descriptor range. */
+/* A new message: content in memory; or, with fd not -1, a range of a file; or, with
+ * read set, length octets that read() gives (called on a worker: up to n octets from
+ * offset on, or a negative code). */
 struct store_append {
-    struct span content; /* used when fd is -1 */
+    struct span content;
     int fd;
     uint64_t offset, length;
+    ssize_t (*read)(const void *arg, uint64_t offset, void *buf, size_t n);
+    const void *read_arg;
     struct span prefix;    /* put in front: Return-Path, Delivered-To, ... */
     int64_t internal_date; /* 0: now */
     int16_t date_zone;
