@@ -53,7 +53,7 @@ master_cf() { # the shipped one on the harness' ports, without submission
 case $verb in
 setup)
   "$TREE/tools/install-users"
-  mkdir -p "$WD"/{etc,spool,data,mail}; mkcert "$WD"
+  mkdir -p "$WD/etc"; mkcert "$WD"
   for i in $(seq 1 "${USERS:-100}"); do echo "user$i@$DOMAIN:{PLAIN}pw::::::userdb_account=user$i"; done >"$WD/etc/users"
   chgrp waypost-auth "$WD/etc/users"
   main_cf >"$WD/etc/main.cf"
