@@ -3,6 +3,8 @@
 #include "login/mailbox.h"
 #include "mail/charset.h"
 #include "service/service.h"
+#include "store/store.h"
+#include "store/store.h"
 
 static const char *const paths[] = {"store_directory", NULL};
 
@@ -14,7 +16,7 @@ static const struct mailbox_protocol protocol = {
 static int load(const struct conf *conf, struct str *why)
 {
     charset_preload();
-    return 0;
+    return store_preload();
 }
 
 static int start(const struct conf *conf)
@@ -24,10 +26,13 @@ static int start(const struct conf *conf)
     return rc < 0 ? rc : mailbox_start(conf, &protocol);
 }
 
+static const char *const askers[] = {"waypost_login_user", NULL};
+
 static const struct service imapd_service = {
     .name = "imapd",
     .kind = SERVICE_CLIENTS,
     .user_parameter = "waypost_store_user",
+    .askers = askers,
     .rights = SERVICE_FILES,
     .paths = paths,
     .are_clients_handed = true,

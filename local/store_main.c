@@ -1,6 +1,7 @@
 /* store(8): deliver into the mail store. */
 #include "local/store_agent.h"
 #include "service/service.h"
+#include "store/store.h"
 
 static const char *const paths[] = {"store_directory", NULL};
 
@@ -26,12 +27,16 @@ static void serve_client(struct service_client *client)
     deliver_serve(client->fd, &agent);
 }
 
+static const char *const askers[] = {"waypost_queue_user", NULL};
+
 static const struct service store_service = {
     .name = "store",
     .kind = SERVICE_AGENT,
     .user_parameter = "waypost_store_user",
+    .askers = askers,
     .rights = SERVICE_FILES,
     .paths = paths,
+    .on_load = store_preload,
     .on_start = start,
     .on_client = serve_client,
     .on_drain = deliver_drain,

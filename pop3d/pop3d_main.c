@@ -4,6 +4,8 @@
 #include "login/mailbox.h"
 #include "pop3d/session.h"
 #include "service/service.h"
+#include "store/store.h"
+#include "store/store.h"
 
 static const char *const paths[] = {"store_directory", NULL};
 
@@ -12,6 +14,11 @@ static const struct mailbox_protocol protocol = {
     .serve = session_serve,
 };
 
+static int load(const struct conf *conf, struct str *why)
+{
+    return store_preload();
+}
+
 static int start(const struct conf *conf)
 {
     int rc = session_start(conf, service_directory("store_directory"));
@@ -19,13 +26,18 @@ static int start(const struct conf *conf)
     return rc < 0 ? rc : mailbox_start(conf, &protocol);
 }
 
+static const char *const askers[] = {"waypost_login_user", NULL};
+
 static const struct service pop3d_service = {
     .name = "pop3d",
     .kind = SERVICE_CLIENTS,
     .are_clients_handed = true,
     .user_parameter = "waypost_store_user",
+    .askers = askers,
     .rights = SERVICE_FILES,
     .paths = paths,
+    .on_load = load,
+    .on_load = store_preload,
     .on_start = start,
     .on_client = mailbox_serve_client,
 };

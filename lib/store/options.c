@@ -1,5 +1,7 @@
 /* The store's parameters. */
+#include "base/error.h"
 #include "conf/conf.h"
+#include "journal/boot.h"
 #include "store/store.h"
 
 void store_options_load(struct store_options *options, const struct conf *conf)
@@ -14,4 +16,13 @@ void store_options_load(struct store_options *options, const struct conf *conf)
         .undelete_window_s = conf_seconds(conf, "store_undelete_window"),
         .default_mailboxes = conf_string(conf, "store_default_mailboxes"),
     };
+}
+
+int store_preload(const struct conf *conf, struct str *why)
+{
+    int rc = journal_boot_preload();
+
+    if (rc < 0)
+        str_printf(why, "boot id: %s", error_text(rc));
+    return rc;
 }
