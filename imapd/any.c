@@ -6,9 +6,11 @@
 #include "imapd/commands.h"
 #include "imapd/sync.h"
 
-/* Commands without arguments. */
+/* Commands without arguments; blanks at the end do no harm. */
 static bool is_bare(struct session *s, struct parse *p)
 {
+    while (parse_space(p))
+        ;
     if (parse_end(p))
         return true;
     session_bad(s, "Invalid arguments.");

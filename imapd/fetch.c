@@ -144,23 +144,19 @@ static int send_section(struct fetch *f, const struct fetch_section *want,
                         const struct body_section *have, const struct store_body *body)
 {
     struct str *out = begin_item(f);
-    uint64_t offset = want->is_partial ? want->offset : 0, count = have->size;
+    uint64_t offset = want->is_partial ? want->offset : 0;
+    uint64_t count = have->rc == 0 ? have->size : 0; /* no such part: empty */
     int rc;
 
     if (have->rc == -ENOMEM)
         return -ENOMEM;
     str_append(out, want->name);
-    if (have->rc == ERR_NOT_FOUND) {
-        return str_append_cstr(out, " NIL");
-    }
     count = offset < count ? count - offset : 0;
     if (want->is_partial && count > want->count)
         count = want->count;
     count_section(f->session, want, count);
-    if (count == 0)
-        return str_append_cstr(out, " \"\"");
     str_printf(out, " {%llu}\r\n", (unsigned long long)count);
-    if (have->is_text)
+    if (have->is_text || count == 0)
         return str_append(out, span_take(span_drop(str_span(&have->text), offset), count));
     rc = flush_line(f);
     return rc == 0 ? body_send(f->session, body, have, offset, count) : rc;

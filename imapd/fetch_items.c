@@ -104,18 +104,16 @@ static int take_partial(struct parse *p, struct fetch_section *section)
     return 0;
 }
 
-/* The name in the response: the section in capitals, field names as they came. */
+/* The name in the response, all of it in capitals. */
 static int make_name(struct arena *arena, struct fetch_section *section, struct span text)
 {
     struct str name;
-    ptrdiff_t names = span_find(text, '(');
     int rc;
 
     str_init(&name, arena->budget);
     str_append_cstr(&name, "BODY[");
     for (size_t i = 0; i < text.n; i++)
-        str_append_char(&name,
-                        names < 0 || (ptrdiff_t)i < names ? ascii_upper(text.p[i]) : text.p[i]);
+        str_append_char(&name, ascii_upper(text.p[i]));
     str_append_char(&name, ']');
     if (section->is_partial)
         str_printf(&name, "<%u>", section->offset);

@@ -267,9 +267,7 @@ static int serve_command(struct session *s)
     } else if (rc == ERR_TOO_LONG || rc == ERR_LIMIT || rc == -ENOMEM) {
         str_set(&s->tag, SPAN_LIT("*"));
         bad(s, "BAD Command is too long.");
-        rc = rc == ERR_LIMIT ? reader_skip_literal(&s->reader, s->deadline)
-             : rc == -ENOMEM ? rc
-                             : 0;
+        rc = rc == -ENOMEM ? rc : !s->is_over ? reader_skip_rest(&s->reader, s->deadline) : 0;
     }
     if (!s->is_over) {
         reader_clear(&s->reader);

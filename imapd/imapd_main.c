@@ -16,7 +16,7 @@ static const struct mailbox_protocol protocol = {
 static int load(const struct conf *conf, struct str *why)
 {
     charset_preload();
-    return store_preload();
+    return store_preload(conf, why);
 }
 
 static int start(const struct conf *conf)

@@ -14,7 +14,8 @@ struct request {
     size_t count;
     bool is_root_asked; /* the pattern is "" */
     bool only_special, only_subscribed;
-    bool shows_subscribed;
+    /* What RETURN asks for (RFC 5258 3.1); without options all but subscriptions. */
+    bool is_extended, shows_subscribed, shows_children, shows_special;
 };
 
 struct listed {
@@ -28,13 +29,17 @@ struct listed {
 
 static bool take_option(struct request *r, struct span word, bool is_return)
 {
-    if (span_ieq(word, SPAN_LIT("SPECIAL-USE")))
-        r->only_special |= !is_return;
+    if (span_ieq(word, SPAN_LIT("SPECIAL-USE")) && is_return)
+        r->shows_special = true;
+    else if (span_ieq(word, SPAN_LIT("SPECIAL-USE")))
+        r->only_special = r->shows_special = true;
     else if (span_ieq(word, SPAN_LIT("SUBSCRIBED")) && is_return)
         r->shows_subscribed = true;
     else if (span_ieq(word, SPAN_LIT("SUBSCRIBED")))
         r->only_subscribed = r->shows_subscribed = true;
-    else if (!span_ieq(word, SPAN_LIT("CHILDREN")) || !is_return)
+    else if (span_ieq(word, SPAN_LIT("CHILDREN")) && is_return)
+        r->shows_children = true;
+    else
         return false;
     return true;
 }
@@ -43,6 +48,7 @@ static bool take_options(struct session *s, struct parse *p, struct request *r, 
 {
     struct span word;
 
+    r->is_extended = true;
     if (parse_char(p, ')'))
         return true;
     do {
@@ -112,6 +118,7 @@ static bool take_request(struct session *s, struct parse *p, struct request *r, 
     struct span reference;
     bool is_right = parse_space(p);
 
+    r->is_extended = false;
     if (is_right && is_extended && parse_char(p, '(')) {
         if (!take_options(s, p, r, false))
             return false;
@@ -195,11 +202,27 @@ static unsigned char *find_parents(struct session *s, const struct store_listing
     return marks;
 }
 
-static void add_word(struct str *out, const char *word)
+static void add_word(struct str *out, struct span word)
 {
     if (out->data[out->len - 1] != '(')
         str_append_char(out, ' ');
-    str_append_cstr(out, word);
+    str_append(out, word);
+}
+
+static void append_attributes(struct str *out, const struct request *r, const struct listed *l)
+{
+    bool is_there = l->box != NULL && (l->box->is_selectable || !r->is_extended);
+
+    if (!is_there)
+        add_word(out, SPAN_LIT("\\NonExistent"));
+    else if (!l->box->is_selectable)
+        add_word(out, SPAN_LIT("\\Noselect"));
+    if (r->shows_subscribed && l->is_subscribed)
+        add_word(out, SPAN_LIT("\\Subscribed"));
+    if (r->shows_children || !r->is_extended)
+        add_word(out, l->has_children ? SPAN_LIT("\\HasChildren") : SPAN_LIT("\\HasNoChildren"));
+    if (l->box != NULL && l->box->special_use.n > 0 && (r->shows_special || !r->is_extended))
+        add_word(out, l->box->special_use);
 }
 
 static void say_listed(struct session *s, const struct request *r, const struct listed *l)
@@ -209,17 +232,7 @@ static void say_listed(struct session *s, const struct request *r, const struct 
     str_init(&line, &s->client->budget);
     str_append_cstr(&line, "* LIST (");
     if (str_error(&line) == 0) {
-        if (l->box == NULL)
-            add_word(&line, "\\NonExistent");
-        else if (!l->box->is_selectable)
-            add_word(&line, "\\Noselect");
-        if (r->shows_subscribed && l->is_subscribed)
-            add_word(&line, "\\Subscribed");
-        add_word(&line, l->has_children ? "\\HasChildren" : "\\HasNoChildren");
-        if (l->box != NULL && l->box->special_use.n > 0) {
-            str_append_char(&line, ' ');
-            str_append(&line, l->box->special_use);
-        }
+        append_attributes(&line, r, l);
         str_append_cstr(&line, ") \"/\" ");
         imap_append_astring(&line, l->wire);
         str_append_cstr(&line, "\r\n");
@@ -379,11 +392,6 @@ void command_lsub(struct session *s, struct parse *p)
 
     if (!take_request(s, p, &r, false))
         return;
-    if (r.is_root_asked) {
-        session_say(s, "* LSUB (\\Noselect) \"/\" \"\"");
-        session_ok(s, "Lsub completed.");
-        return;
-    }
     rc = store_list(s->account, &s->arena, &all);
     if (rc == 0) {
         list_subscriptions(s, &r, &all);

@@ -31,7 +31,6 @@ static bool find_literal(struct reader *r, struct span line)
     struct span digits;
     ptrdiff_t open;
 
-    r->has_literal = false;
     if (line.n < 3 || line.p[line.n - 1] != '}' || (open = span_rfind(line, '{')) < 0)
         return false;
     digits = span_drop(span_take(line, line.n - 1), (size_t)open + 1);
@@ -50,6 +49,7 @@ int reader_line(struct reader *r, deadline_t deadline)
     struct span line;
     int rc;
 
+    r->has_literal = false;
     if (r->lines >= r->line_limit) {
         rc = stream_skip_line(r->stream, deadline);
         return rc < 0 ? rc : ERR_TOO_LONG;

@@ -14,10 +14,11 @@
 
 #include "base/str.h"
 
-/* A directory tree that stays open to the service. */
+/* A directory tree, or one file to read, that stays open to the service. */
 struct sandbox_tree {
     int fd;
     bool is_writable;
+    bool is_file;
 };
 
 /* no_new_privs, without which neither wall stands for an ordinary user. */

@@ -69,7 +69,9 @@ static int allow_tree(int ruleset, const struct sandbox_tree *tree, uint64_t han
 {
     uint64_t all = handled & ~(FS_EXECUTE | FS_MAKE_CHAR | FS_MAKE_BLOCK | FS_IOCTL_DEV);
     struct landlock_path_beneath_attr rule = {
-        .allowed_access = tree->is_writable ? all : (FS_READ_FILE | FS_READ_DIR),
+        .allowed_access = tree->is_file       ? FS_READ_FILE
+                          : tree->is_writable ? all
+                                              : (FS_READ_FILE | FS_READ_DIR),
         .parent_fd = tree->fd,
     };
 

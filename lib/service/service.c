@@ -208,18 +208,24 @@ static void open_directories(void)
 static int raise_sandbox(struct str *why)
 {
     unsigned rights = process.service->rights;
-    struct sandbox_tree trees[PATHS_MAX];
+    struct sandbox_tree trees[PATHS_MAX + 1];
     size_t count = 0;
-    int code, level;
+    int code, level, boot_id = -1;
 
     for (size_t i = 0; i < directory_count; i++) {
         if (directories[i].fd >= 0)
             trees[count++] = (struct sandbox_tree){.fd = directories[i].fd,
                                                    .is_writable = rights & SERVICE_FILES};
     }
+    /* A journal's hints count only in the boot that wrote them. */
+    if (rights & (SERVICE_FILES | SERVICE_READ_FILES))
+        boot_id = open("/proc/sys/kernel/random/boot_id", O_PATH | O_CLOEXEC);
+    if (boot_id >= 0)
+        trees[count++] = (struct sandbox_tree){.fd = boot_id, .is_file = true};
     code = sandbox_no_new_privileges(why);
     if (code == 0)
         code = sandbox_landlock(rights, trees, count, &level, why);
+    fd_close(&boot_id);
     /* Last: it forbids what the others need. */
     if (code == 0)
         code = sandbox_seccomp(rights, why);
@@ -234,7 +240,10 @@ static void give_up_privileges(void)
     struct str why = {0};
     int code = 0;
 
-    if (is_root && !(service->rights & SERVICE_PRIVILEGED)) {
+    /* Without root everything runs as one user, and there is nobody to tell apart. */
+    if (is_root && service->askers != NULL)
+        code = askers_find(&process.askers, process.conf, service->askers, &why);
+    if (code == 0 && is_root && !(service->rights & SERVICE_PRIVILEGED)) {
         code = identity_find(&identity, conf_string(process.conf, service->user_parameter),
                              conf_string(process.conf, "waypost_user"), &why);
         if (code == 0 && service->is_chrooted)
