@@ -21,10 +21,6 @@ struct boot_file {
     bool is_clean;
 };
 
-/* The boot of this process, once read: a sandbox may hide the file. */
-static unsigned char boot_of_process[BOOT_ID_SIZE];
-static bool is_boot_known;
-
 /* Read once: a sandboxed process cannot look again. */
 static struct {
     unsigned char id[BOOT_ID_SIZE];
@@ -33,79 +29,22 @@ static struct {
 
 static int read_kernel_file(unsigned char id[BOOT_ID_SIZE])
 {
-    if (is_boot_known) {
-        memcpy(id, boot_of_process, BOOT_ID_SIZE);
-        return 0;
-    }
-
-    struct str text = {.max = 64}, octets = {0};
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    int rc = fd < 0 ? -errno : fd_read_file(fd, &text, 64);
-
-    for (size_t i = 0; rc == 0 && i < text.len; i++) {
-        if (hex_digit(text.data[i]) >= 0)
-            str_append_char(&octets, text.data[i]);
-    }
-    if (rc == 0) {
-        struct str id_octets = {0};
-        rc = hex_decode(&id_octets, str_span(&octets));
-        if (rc == 0 && id_octets.len != BOOT_ID_SIZE)
-            rc = ERR_CORRUPT;
-        if (rc == 0)
-            memcpy(id, id_octets.data, BOOT_ID_SIZE);
-        str_fini(&id_octets);
-    }
-    fd_close(&fd);
-    str_fini(&text);
-    str_fini(&octets);
-    return rc;
-}
-
-int journal_boot_preload(void)
-{
-    int rc = read_kernel(boot_of_process);
-
-    is_boot_known = rc == 0;
-    return rc;
-}
-
-int journal_boot_preload(void)
-{
-    int rc = kernel.is_known ? 0 : read_kernel_file(kernel.id);
-
-    if (rc == 0)
-        kernel.is_known = true;
-    return rc;
-}
-
-static int read_kernel(unsigned char id[BOOT_ID_SIZE])
-{
     struct str text = {.max = 64}, digits = {0}, octets = {0};
-    int rc = 0;
+    int rc = file_read("/proc/sys/kernel/random/boot_id", &text, 64);
 
-    if (!is_boot_known)
-        rc = file_read("/proc/sys/kernel/random/boot_id", &text, 64);
     for (size_t i = 0; rc == 0 && i < text.len; i++) {
         if (hex_digit(text.data[i]) >= 0)
             str_append_char(&digits, text.data[i]);
     }
-    if (rc == 0 && !is_boot_known)
+    if (rc == 0)
         rc = hex_decode(&octets, str_span(&digits));
-    if (rc == 0 && !is_boot_known && octets.len != BOOT_ID_SIZE)
+    if (rc == 0 && octets.len != BOOT_ID_SIZE)
         rc = ERR_CORRUPT;
     if (rc == 0)
-        memcpy(id, is_boot_known ? (const char *)boot_of_process : octets.data, BOOT_ID_SIZE);
+        memcpy(id, octets.data, BOOT_ID_SIZE);
     str_fini(&text);
     str_fini(&digits);
     str_fini(&octets);
-    return rc;
-}
-
-int journal_boot_preload(void)
-{
-    int rc = read_kernel(boot_of_process);
-
-    is_boot_known = rc == 0;
     return rc;
 }
 

@@ -20,8 +20,6 @@ struct journal_boot {
 int journal_boot_start(int dirfd, struct journal_boot *out);
 /* Before a sandbox that hides /proc: remember which boot this is. 0 or -errno. */
 int journal_boot_preload(void);
-/* Learn the kernel's boot id now: before a sandbox that hides /proc. */
-int journal_boot_preload(void);
 /* For every process that opens journals: what the last start wrote. A missing
  * or stale file gives the current boot alone. */
 int journal_boot_read(int dirfd, struct journal_boot *out);
