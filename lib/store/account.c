@@ -50,11 +50,6 @@ static void set_options(struct store *s, const struct store_options *options)
         o->blob_threshold = s->journal.segment_size / 4;
 }
 
-int store_preload(void)
-{
-    return journal_boot_preload();
-}
-
 int store_new(struct store **out, int dirfd, const struct store_options *options)
 {
     struct stat st;

@@ -52,9 +52,6 @@ struct store_options {
 struct conf;
 void store_options_load(struct store_options *options, const struct conf *conf);
 
-/* In on_load, before the sandbox. 0 or a negative code. */
-int store_preload(void);
-
 /* Before the sandbox (on_load): what it would hide. */
 int store_preload(const struct conf *conf, struct str *why);
 /* dirfd: the root, opened before the sandbox; kept, not owned. -EBUSY: this process
