@@ -7,10 +7,14 @@ static void serve_client(struct service_client *client)
     server_run(client->fd);
 }
 
+static const char *const askers[] = {"waypost_smtpd_user", "waypost_login_user",
+                                     "waypost_store_user", NULL};
+
 static const struct service auth_service = {
     .name = "auth",
     .kind = SERVICE_SINGLE,
     .user_parameter = "waypost_auth_user",
+    .askers = askers,
     .rights = SERVICE_READ_FILES,
     .paths = NULL,
     .is_chrooted = true,

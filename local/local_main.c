@@ -19,10 +19,13 @@ static void serve_client(struct service_client *client)
     deliver_serve(client->fd, &agent);
 }
 
+static const char *const askers[] = {"waypost_queue_user", NULL};
+
 static const struct service local_service = {
     .name = "local",
     .kind = SERVICE_AGENT,
     .rights = SERVICE_PRIVILEGED,
+    .askers = askers,
     .on_load = agent_load,
     .on_start = agent_start,
     .on_client = serve_client,

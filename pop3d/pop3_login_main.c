@@ -7,11 +7,14 @@ static int start(const struct conf *conf)
     return login_start(conf, &pop3_login_protocol);
 }
 
+static const char *const askers[] = {"waypost_tls_user", NULL};
+
 static const struct service pop3_login_service = {
     .name = "pop3-login",
     .kind = SERVICE_CLIENTS,
     .are_clients_handed = true,
     .user_parameter = "waypost_login_user",
+    .askers = askers,
     .is_chrooted = true,
     .on_start = start,
     .on_client = login_serve_client,

@@ -255,10 +255,13 @@ static void on_stop(void)
     route_free(config.route);
 }
 
+static const char *const askers[] = {"waypost_queue_user", NULL};
+
 static const struct service bounce_service = {
     .name = "bounce",
     .kind = SERVICE_SINGLE,
     .user_parameter = "waypost_queue_user",
+    .askers = askers,
     .is_chrooted = true,
     .on_load = on_load,
     .on_start = on_start,

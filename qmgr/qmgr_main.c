@@ -102,10 +102,14 @@ static void on_stop(void)
 
 static const char *const paths[] = {"queue_directory", NULL};
 
+static const char *const askers[] = {"waypost_smtpd_user", "waypost_smtp_user", "waypost_store_user", NULL};
+
 static const struct service qmgr_service = {
     .name = "qmgr",
     .kind = SERVICE_SINGLE,
     .user_parameter = "waypost_queue_user",
+    .askers = askers,
+    .open_socket = "showq",
     .rights = SERVICE_FILES,
     .paths = paths,
     .on_load = on_load,

@@ -160,10 +160,13 @@ static void stop(void)
     anvil_table_fini(&table);
 }
 
+static const char *const askers[] = {"waypost_smtpd_user", "waypost_login_user", NULL};
+
 static const struct service anvil_service = {
     .name = "anvil",
     .kind = SERVICE_SINGLE,
     .user_parameter = "waypost_smtpd_user",
+    .askers = askers,
     .is_chrooted = true,
     .on_load = load,
     .on_start = start,

@@ -111,10 +111,13 @@ static void free_tables(void)
 int main(int argc, char **argv)
 {
     static const char *const paths[] = {"broker_read_directory", NULL};
+    static const char *const askers[] = {"waypost_smtpd_user", "waypost_queue_user",
+                                         "waypost_smtp_user", "waypost_store_user", NULL};
     static const struct service broker = {
         .name = "broker",
         .kind = SERVICE_SINGLE,
         .user_parameter = "waypost_broker_user",
+        .askers = askers,
         .rights = SERVICE_READ_FILES,
         .paths = paths,
         .on_load = load_tables,

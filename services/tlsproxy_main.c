@@ -2,10 +2,13 @@
 #include "service/service.h"
 #include "services/tlsproxy.h"
 
+static const char *const askers[] = {"waypost_login_user", "waypost_smtpd_user", NULL};
+
 static const struct service tlsproxy_service = {
     .name = "tlsproxy",
     .kind = SERVICE_CLIENTS,
     .user_parameter = "waypost_tls_user",
+    .askers = askers,
     .is_chrooted = true,
     .are_clients_handed = true,
     .on_load = tlsproxy_load,

@@ -40,10 +40,13 @@ static void stop(void)
     settings_fini(&settings);
 }
 
+static const char *const askers[] = {"waypost_queue_user", NULL};
+
 static const struct service smtp_service = {
     .name = "smtp",
     .kind = SERVICE_AGENT,
     .user_parameter = "waypost_smtp_user",
+    .askers = askers,
     .rights = SERVICE_NETWORK,
     .is_chrooted = true,
     .on_load = load,

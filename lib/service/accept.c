@@ -1,6 +1,8 @@
 /* accept.c: the accept loop: limits, refused clients, a task per client. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -192,6 +194,23 @@ static int start_client(int fd, const char *listener, const struct net_address *
     return 0;
 }
 
+/* May the process at the other end of a Unix socket ask this service? */
+static bool is_stranger(int fd, const char *listener)
+{
+    const char *open_socket = process.service->open_socket;
+    struct ucred peer;
+    socklen_t n = sizeof(peer);
+
+    if (!process.askers.is_checked || (open_socket != NULL && strcmp(listener, open_socket) == 0))
+        return false;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 &&
+        askers_may_connect(&process.askers, peer.uid))
+        return false;
+    log_warn("%s: process %ld of user %ld has no business here: connection closed", listener,
+             (long)peer.pid, (long)peer.uid);
+    return true;
+}
+
 /* One accept: 1 when there may be more, 0 when there is none now, or why to pause. */
 static int accept_one(int listener, const char *name)
 {
@@ -208,6 +227,11 @@ static int accept_one(int listener, const char *name)
                  "service %s",
                  str_cstr(&text), process.inherit.entry);
         str_fini(&text);
+        process.page->refused++;
+        fd_close(&fd);
+        return 1;
+    }
+    if (peer.family == AF_UNSPEC && is_stranger(fd, name)) {
         process.page->refused++;
         fd_close(&fd);
         return 1;

@@ -4,6 +4,7 @@
 #define SERVICE_PROCESS_H
 
 #include "base/array.h"
+#include "service/askers.h"
 #include "service/inherit.h"
 #include "service/service.h"
 #include "service/stats.h"
@@ -18,6 +19,7 @@ struct process {
     int listeners[INHERIT_LISTENERS_MAX]; /* named as in inherit.listeners */
     size_t listener_count;
     bool is_unix; /* the listeners are Unix sockets */
+    struct askers askers;
 
     uint32_t limit; /* UINT32_MAX: none */
     uint64_t client_count;

@@ -65,6 +65,11 @@ struct service {
     unsigned rights;
     const char *const *paths; /* parameters that name directories, NULL-terminated */
     bool is_chrooted;         /* into the run directory, when started as root */
+    /* Parameters that name the users whose processes may connect to the Unix sockets,
+     * NULL-terminated; NULL: whoever can open them. The sockets' group alone would let
+     * a broken-into service ask all others. Root and the own user always may. */
+    const char *const *askers;
+    const char *open_socket; /* a socket that .askers does not guard; may be NULL */
     /* On Unix sockets clients come over connections from other programs (imapd from
      * logins): those connections are not counted and are cancelled by a drain; what
      * service_client_spawn() starts is counted. */
