@@ -42,6 +42,7 @@ def test_submission_needs_authentication(lab):
     if code == 250:
         code, text = client.docmd("RCPT TO:<u2@example.test>")
     assert code in (530, 554, 553), text
+    client.rset()
     with pytest.raises(smtplib.SMTPAuthenticationError):
         client.login("u1@example.test", "wrong")
     client.close()
