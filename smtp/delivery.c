@@ -245,8 +245,7 @@ static int try_all_hops(struct delivery *d, const struct hops *hops)
         struct attempt a = {.d = d, .hop = text != NULL ? text : "", .is_first_hop = i == 0};
         struct nexthop hop;
 
-        if (i > 0)
-            log_trouble(d);
+        log_trouble(d);
         if (nexthop_parse(hops->items[i], &hop) < 0) {
             trouble_set(&d->why, &d->job->arena, "4.3.5", "unusable next hop: %s", a.hop);
             log_error("%s: unusable next hop: %s", d->job->queue_id, a.hop);

@@ -21,7 +21,7 @@ static void parse_keyword(struct span line, unsigned discarded, struct ehlo *out
 {
     struct span word, limit;
 
-    if (!span_token(&line, " \t=", &word))
+    if (!span_token(&line, " \t", &word))
         return;
     for (size_t i = 0; i < COUNT_OF(keywords); i++) {
         if (!span_ieq(word, span_cstr(keywords[i].word)) || (discarded & keywords[i].feature))

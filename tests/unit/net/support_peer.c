@@ -29,12 +29,22 @@ static size_t piece(struct peer *p, size_t n)
 static ssize_t peer_read(void *arg, void *buf, size_t n)
 {
     struct peer *p = arg;
+    ptrdiff_t ready;
 
+    if (p->pauses && p->script.n > 0 && p->script.p[0] == PEER_PAUSE[0]) {
+        if (p->received.len == p->heard)
+            return -EAGAIN;
+        p->script = span_drop(p->script, 1);
+    }
     if (p->script.n == 0)
         return p->end;
+    ready = p->pauses ? span_find(p->script, PEER_PAUSE[0]) : -1;
+    if (ready >= 0 && n > (size_t)ready)
+        n = (size_t)ready;
     n = piece(p, n < p->script.n ? n : p->script.n);
     if (n == 0)
         return -EAGAIN;
+    p->heard = p->received.len;
     memcpy(buf, p->script.p, n);
     p->script = span_drop(p->script, n);
     return (ssize_t)n;
@@ -57,6 +67,11 @@ static int peer_wait(void *arg, int events, deadline_t deadline)
     struct peer *p = arg;
 
     p->waits++;
+    if (p->yields)
+        task_yield();
+    /* A pause that nobody ends. */
+    if (p->pauses && p->waits > 100000)
+        return -ETIMEDOUT;
     return deadline == 0 ? -ETIMEDOUT : 0;
 }
 

@@ -7,6 +7,8 @@
 
 #include "net/stream.h"
 
+#define PEER_PAUSE "\001"
+
 enum peer_split {
     PEER_WHOLE,    /* everything in one read, every write taken whole */
     PEER_BYTEWISE, /* one octet at a time, "not ready" before each */
@@ -17,7 +19,10 @@ struct peer {
     enum peer_split split;
     unsigned seed;
     struct span script; /* what the peer still says; then it ends its direction */
+    bool pauses;        /* at PEER_PAUSE in the script it waits until it is told more */
+    size_t heard;       /* octets it had received when it last spoke */
     int end;            /* what a read gives then: 0 or a negative code */
+    bool yields;        /* other tasks run when the peer is waited for */
     bool is_ready;
     struct str received; /* what it was told */
     unsigned writes, waits;

@@ -32,7 +32,7 @@ struct world {
     const char *main_cf, *names;
     struct world_server servers[WORLD_SERVERS];
     struct world_job jobs[WORLD_JOBS];
-    bool at_once; /* all jobs run at the same time; else one after the other */
+    bool at_once; /* all jobs behind the first run at the same time; else one by one */
     enum peer_split split;
     unsigned seed;
     /* out */
