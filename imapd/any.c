@@ -6,6 +6,8 @@
 #include "imapd/commands.h"
 #include "imapd/sync.h"
 
+enum { PARK_MS = 1000 };
+
 /* Commands without arguments; blanks at the end do no harm. */
 static bool is_bare(struct session *s, struct parse *p)
 {
@@ -135,22 +137,37 @@ static int take_done(struct session *s)
     return rc;
 }
 
-/* Until the client speaks: news as it happens, and a sign of life now and then. */
+/* News until nothing is new. */
+static void say_news(struct session *s, const struct store_watch *watch)
+{
+    uint64_t seen;
+
+    do {
+        seen = store_watch_count(watch);
+        sync_mailbox(s, true);
+    } while (!s->is_over && store_watch_count(watch) != seen);
+}
+
+/* Until the client speaks: news as it happens, and a sign of life now and then. A view
+ * that nothing happens to is put away. */
 static int wait_idle(struct session *s, struct store_watch *watch, struct task_cond *news)
 {
     deadline_t patience = session_patience(), notify = deadline_in(session_settings.notify_ms);
+    deadline_t park = DEADLINE_NONE;
+    int rc = 1;
 
     while (!s->is_over) {
-        uint64_t seen = store_watch_count(watch);
-        int rc;
-
-        sync_mailbox(s, true);
-        if (store_watch_count(watch) != seen)
-            continue;
-        rc = stream_wait_input(s->stream, news, deadline_min(patience, notify));
+        if (rc == 1) {
+            say_news(s, watch);
+            park = s->view != NULL ? deadline_in(PARK_MS) : DEADLINE_NONE;
+        }
+        rc = stream_wait_input(s->stream, news, deadline_min(park, deadline_min(patience, notify)));
         if (rc == 0)
             return 0;
-        if (rc == -ETIMEDOUT && notify < patience) {
+        if (rc == -ETIMEDOUT && park <= clock_mono_ms()) {
+            store_view_park(s->view);
+            park = DEADLINE_NONE;
+        } else if (rc == -ETIMEDOUT && notify < patience) {
             session_say(s, "* OK Still here");
             notify = deadline_in(session_settings.notify_ms);
         } else if (rc < 0) {

@@ -288,6 +288,19 @@ static void list_boxes(struct session *s, const struct request *r, const struct 
     }
 }
 
+/* The separator, and the root of the reference's hierarchy. */
+static void say_root(struct session *s, struct span reference)
+{
+    struct str line;
+
+    str_init(&line, &s->client->budget);
+    str_append_cstr(&line, "* LIST (\\Noselect) \"/\" ");
+    imap_append_astring(&line, span_take(reference, (size_t)(span_find(reference, '/') + 1)));
+    str_append_cstr(&line, "\r\n");
+    session_write(s, str_span(&line));
+    str_fini(&line);
+}
+
 void command_list(struct session *s, struct parse *p)
 {
     struct request r = {0};
@@ -296,8 +309,8 @@ void command_list(struct session *s, struct parse *p)
 
     if (!take_request(s, p, &r, true))
         return;
-    if (r.is_root_asked && r.count == 1) { /* what is the separator? */
-        session_say(s, "* LIST (\\Noselect) \"/\" \"\"");
+    if (r.is_root_asked && r.count == 1) {
+        say_root(s, r.patterns[0]);
         session_ok(s, "List completed.");
         return;
     }

@@ -258,6 +258,9 @@ void command_status(struct session *s, struct parse *p)
     if (rc == 0 && !box.is_selectable) {
         session_no(s, "[CANNOT] Mailbox is not selectable");
     } else if (rc == 0) {
+        /* What is \Recent here is known here only. */
+        if (s->view != NULL && s->view->mailbox == box.id)
+            box.recent = s->view->recent.len;
         say_status(s, &box, items);
         session_ok(s, "Status completed.");
     } else if (rc == ERR_NOT_FOUND) {

@@ -213,7 +213,7 @@ bool parse_word(struct parse *p, const char *word)
 static int parse_sequence_number(struct parse *p, uint32_t *out)
 {
     if (parse_char(p, '*')) {
-        *out = UINT32_MAX;
+        *out = 0;
         return 0;
     }
     return parse_nz_number(p, out);
@@ -234,8 +234,7 @@ int parse_sequence_set(struct parse *p, struct parse_set *out)
             goto bad;
         if (out->ranges.len >= PARSE_RANGES_MAX || (range = array_push(&out->ranges)) == NULL)
             goto bad;
-        *range =
-            first <= last ? (struct parse_range){first, last} : (struct parse_range){last, first};
+        *range = (struct parse_range){first, last};
     } while (parse_char(p, ','));
     return 0;
 bad:

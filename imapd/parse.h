@@ -42,7 +42,7 @@ int parse_number64(struct parse *p, uint64_t *out);
 /* A word of the same letters whatever their case, not followed by an atom character. */
 bool parse_word(struct parse *p, const char *word);
 
-/* sequence-set: "1:4,7,*:9". "*" is UINT32_MAX; ranges are put in order. */
+/* sequence-set: "1:4,7,*:9", as written: the ends in any order, "*" is 0. */
 struct parse_range {
     uint32_t first, last;
 };

@@ -126,10 +126,8 @@ static bool take_set(struct search *q, struct parse *p, struct search_key *k, bo
 
     if (rc < 0)
         return fail(q, by_uid ? "Invalid UID messageset" : "Invalid messageset");
-    rc = set_resolve(s->view, &ranges, by_uid, &set);
+    rc = set_resolve(s->view, &ranges, by_uid, true, &set);
     array_free(&ranges.ranges);
-    if (rc == ERR_NOT_FOUND)
-        return fail(q, "Invalid messageset");
     k->op = SEARCH_SET;
     k->marks = rc == 0 ? arena_alloc(&s->arena, s->view->messages.len + 1) : NULL;
     if (k->marks == NULL)

@@ -25,37 +25,35 @@ static size_t lower_bound(const struct store_view *v, uint32_t uid)
     return low;
 }
 
-/* The range as indexes [first, end) of the view; "*" is the last message. */
-static int place(const struct store_view *v, struct parse_range range, bool by_uid, size_t *first,
-                 size_t *end)
+/* The range with its ends in order and "*" as the highest number: "9:*" with eight
+ * messages is "8:9" (RFC 3501 9, seq-range). */
+static struct parse_range order(struct parse_range range, uint32_t highest)
+{
+    uint32_t first = range.first != 0 ? range.first : highest;
+    uint32_t last = range.last != 0 ? range.last : highest;
+
+    return first <= last ? (struct parse_range){first, last} : (struct parse_range){last, first};
+}
+
+/* The range as indexes [first, end) of the view. */
+static int place(const struct store_view *v, struct parse_range range, bool by_uid, bool may_miss,
+                 size_t *first, size_t *end)
 {
     size_t count = v->messages.len;
-    uint32_t highest;
 
     *first = *end = 0;
     if (count == 0)
-        return by_uid ? 0 : ERR_NOT_FOUND;
-    highest = by_uid ? v->messages.items[count - 1].uid : (uint32_t)count;
-    if (range.last == UINT32_MAX) { /* "9:*" with eight messages is "8:9" */
-        range.last = highest;
-        if (range.first == UINT32_MAX)
-            range.first = highest;
-        if (range.first > range.last) {
-            range.last = range.first;
-            range.first = highest;
-            if (!by_uid)
-                range.last = highest;
-        }
-    }
+        return by_uid || may_miss ? 0 : ERR_NOT_FOUND;
+    range = order(range, by_uid ? v->messages.items[count - 1].uid : (uint32_t)count);
     if (by_uid) {
         *first = lower_bound(v, range.first);
         *end = range.last == UINT32_MAX ? count : lower_bound(v, range.last + 1);
         return 0;
     }
-    if (range.last > count)
+    if (range.last > count && !may_miss)
         return ERR_NOT_FOUND;
     *first = range.first - 1;
-    *end = range.last;
+    *end = range.last < count ? range.last : count;
     return 0;
 }
 
@@ -74,7 +72,7 @@ static int collect(const unsigned char *marks, size_t count, struct set *out)
 }
 
 int set_resolve(const struct store_view *v, const struct parse_set *ranges, bool by_uid,
-                struct set *out)
+                bool may_miss, struct set *out)
 {
     unsigned char *marks = calloc(v->messages.len + 1, 1);
     int rc = marks == NULL ? -ENOMEM : 0;
@@ -82,7 +80,7 @@ int set_resolve(const struct store_view *v, const struct parse_set *ranges, bool
     *out = (struct set){0};
     for (size_t i = 0; i < ranges->ranges.len && rc == 0; i++) {
         size_t first, end;
-        rc = place(v, ranges->ranges.items[i], by_uid, &first, &end);
+        rc = place(v, ranges->ranges.items[i], by_uid, may_miss, &first, &end);
         if (rc == 0 && end > first)
             memset(marks + first, 1, end - first);
     }
@@ -106,7 +104,7 @@ bool set_take(struct session *s, struct parse *p, struct set *out)
                                     : "Invalid messageset");
         return false;
     }
-    rc = set_resolve(s->view, &ranges, s->by_uid, out);
+    rc = set_resolve(s->view, &ranges, s->by_uid, false, out);
     array_free(&ranges.ranges);
     if (rc == -ENOMEM)
         session_store_error(s, rc, "message set");

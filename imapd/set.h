@@ -14,9 +14,9 @@ struct set {
 bool set_take(struct session *s, struct parse *p, struct set *out);
 void set_free(struct set *set);
 /* The messages of parsed ranges: numbers, or UIDs. ERR_NOT_FOUND: a number is too
- * large. -ENOMEM. */
+ * large, unless may_miss is set. -ENOMEM. */
 int set_resolve(const struct store_view *v, const struct parse_set *ranges, bool by_uid,
-                struct set *out);
+                bool may_miss, struct set *out);
 /* The UIDs of a set, to be freed; NULL without memory. */
 uint32_t *set_uids(const struct session *s, const struct set *set);
 

@@ -188,6 +188,7 @@ class Uids:
 
     def __init__(self, port, user):
         self.client = Client(port, user)
+        self.client.command("UNSUBSCRIBE INBOX")
         self.known = {}
         self.selected = {}
 
@@ -231,8 +232,8 @@ class Uids:
             self.look(mailbox)
         own = self.known.get(self.selected.get(session), [])
         other = self.known.get(target, [])
-        return [self.line(line, own, other, verb == "UID" and words[1].upper() == "SEARCH")
-                for line in lines]
+        is_search = [word.upper() for word in words[:2]] == ["UID", "SEARCH"]
+        return [self.line(line, own, other, is_search) for line in lines]
 
     @staticmethod
     def number(known, text):
@@ -397,7 +398,7 @@ def normal_line(line):
     """One response line in comparable form; None: not compared."""
     if line in ("closed", "no answer", "+"):
         return line
-    tagged = re.match(r"t\d+ (OK|NO|BAD) ?(.*)", line, re.S)
+    tagged = re.match(r"[^*+ ]+ (OK|NO|BAD) ?(.*)", line, re.S)
     if tagged:
         return ("TAGGED", tagged[1], code(tagged[2]))
     if line.startswith("+"):
