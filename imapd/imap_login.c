@@ -204,6 +204,7 @@ static void command_authenticate(struct session *s, struct parse *p)
 {
     struct span mechanism, text, *initial = NULL;
     struct str decoded = {0}, id = {0};
+    enum login_verdict verdict;
     bool is_right;
 
     is_right = parse_space(p) && parse_atom(p, &mechanism) == 0;
@@ -214,11 +215,12 @@ static void command_authenticate(struct session *s, struct parse *p)
     } else if (is_right) {
         is_right = parse_end(p);
     }
-    if (is_right)
-        conclude(s, login_authenticate(s->login, mechanism, initial, &dialogue, &id), str_span(&id),
-                 mechanism);
-    else
+    if (is_right) {
+        verdict = login_authenticate(s->login, mechanism, initial, &dialogue, &id);
+        conclude(s, verdict, str_span(&id), mechanism);
+    } else {
         bad(s, "BAD Invalid arguments.");
+    }
     str_fini_secret(&decoded);
     str_fini_secret(&id);
 }
