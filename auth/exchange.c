@@ -30,6 +30,8 @@ struct exchange {
     struct str user, account;
     const char *reason;
     bool is_denied;
+    bool is_login;    /* mechanism LOGIN */
+    unsigned prompts; /* sent */
 };
 
 static int find_user(struct exchange *e, const char *name, struct passwd_entry *entry)
@@ -227,6 +229,7 @@ enum exchange_result exchange_new(struct exchange **out, struct span mechanism, 
         return EXCHANGE_BAD;
     }
     gsasl_session_hook_set(e->session, e);
+    e->is_login = strcmp(name, "LOGIN") == 0;
     *out = e;
     return EXCHANGE_CONTINUE;
 }
@@ -265,11 +268,49 @@ static enum exchange_result map_result(struct exchange *e, int rc)
     }
 }
 
-enum exchange_result exchange_step(struct exchange *e, struct passwd_table *users,
-                                   const struct span *input, struct str *output)
+/* LOGIN was never standardised; clients look for these prompts, and some send the name
+ * with the command, which the library does not expect. */
+static int step_login(struct exchange *e, const struct span *input, struct str *output)
+{
+    static const char *const prompts[] = {"Username:", "Password:"};
+    char *data = NULL;
+    size_t n = 0;
+    int rc = GSASL_OK;
+
+    if (e->prompts == 0) {
+        rc = gsasl_step(e->session, NULL, 0, &data, &n);
+        gsasl_free(data);
+        data = NULL;
+    }
+    if (e->prompts > 0 || (rc == GSASL_NEEDS_MORE && input != NULL && input->n > 0)) {
+        e->prompts += e->prompts == 0;
+        rc = gsasl_step(e->session, input != NULL ? input->p : NULL, input != NULL ? input->n : 0,
+                        &data, &n);
+        gsasl_free(data);
+    }
+    if (rc == GSASL_NEEDS_MORE && e->prompts < COUNT_OF(prompts) &&
+        str_append(output, span_cstr(prompts[e->prompts++])) < 0)
+        rc = GSASL_MALLOC_ERROR;
+    return rc;
+}
+
+static int step(struct exchange *e, const struct span *input, struct str *output)
 {
     char *data = NULL;
     size_t n = 0;
+    int rc = gsasl_step(e->session, input != NULL ? input->p : NULL, input != NULL ? input->n : 0,
+                        &data, &n);
+
+    if ((rc == GSASL_OK || rc == GSASL_NEEDS_MORE) && n > 0 &&
+        str_append(output, span_make(data, n)) < 0)
+        rc = GSASL_MALLOC_ERROR;
+    gsasl_free(data);
+    return rc;
+}
+
+enum exchange_result exchange_step(struct exchange *e, struct passwd_table *users,
+                                   const struct span *input, struct str *output)
+{
     int rc;
 
     if (input != NULL && input->n > RESPONSE_MAX) {
@@ -277,13 +318,8 @@ enum exchange_result exchange_step(struct exchange *e, struct passwd_table *user
         return EXCHANGE_BAD;
     }
     e->users = users;
-    rc = gsasl_step(e->session, input != NULL ? input->p : NULL, input != NULL ? input->n : 0,
-                    &data, &n);
+    rc = e->is_login ? step_login(e, input, output) : step(e, input, output);
     e->users = NULL;
-    if ((rc == GSASL_OK || rc == GSASL_NEEDS_MORE) && n > 0 &&
-        str_append(output, span_make(data, n)) < 0)
-        rc = GSASL_MALLOC_ERROR;
-    gsasl_free(data);
     return map_result(e, rc);
 }
 

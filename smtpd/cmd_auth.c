@@ -13,7 +13,7 @@ static bool is_refused(struct session *s)
 {
     const struct server *server = s->server;
 
-    if (s->helo.n == 0)
+    if (s->server->helo_required && s->helo.n == 0)
         session_reply(s, "503 5.5.1 Error: send HELO/EHLO first");
     else if (!server->auth_enabled || (server->discarded_keywords & EHLO_AUTH) ||
              (server->sasl_exceptions != NULL &&
@@ -22,7 +22,7 @@ static bool is_refused(struct session *s)
     else if (s->tx.is_open)
         session_reply(s, "503 5.5.1 Error: MAIL transaction in progress");
     else if (server->tls_auth_only && !session_is_secured(s))
-        session_reply(s, "504 5.5.4 Encryption required for requested authentication mechanism");
+        session_reply(s, "538 5.7.11 Encryption required for requested authentication mechanism");
     else if (s->login.n > 0)
         session_reply(s, "503 5.5.1 Error: already authenticated");
     else
@@ -93,10 +93,23 @@ static enum command_result accept_login(struct session *s, struct span mechanism
     return COMMAND_OK;
 }
 
+/* Whether the mechanism is one of auth_mechanisms. */
+static bool is_configured(struct session *s, struct span mechanism)
+{
+    struct span rest = span_cstr(s->server->auth_mechanisms), item;
+
+    while (span_token(&rest, ", \t", &item))
+        if (span_ieq(item, mechanism))
+            return true;
+    return false;
+}
+
 /* The reply to the last word of auth. */
 static enum command_result conclude(struct session *s, struct span mechanism,
                                     const struct auth_answer *answer)
 {
+    bool is_known = is_configured(s, mechanism);
+
     switch (answer->outcome) {
     case AUTH_DONE:
         return accept_login(s, mechanism, answer);
@@ -111,12 +124,15 @@ static enum command_result conclude(struct session *s, struct span mechanism,
         break;
     }
     log_failure(s, mechanism, answer, "");
-    session_reply(s, "535 5.7.8 Error: authentication failed:");
+    /* One text for a wrong name and a wrong password. */
+    session_reply(s, "535 5.7.8 Error: authentication failed: %s",
+                  is_known ? "(reason unavailable)" : "Invalid authentication mechanism");
     return COMMAND_ERROR;
 }
 
 /* A response that did not come or did not parse. */
-static enum command_result broken(struct session *s, struct span mechanism, int rc)
+static enum command_result broken(struct session *s, struct span mechanism, const char *where,
+                                  int rc)
 {
     switch (rc) {
     case ERR_DENIED:
@@ -126,8 +142,8 @@ static enum command_result broken(struct session *s, struct span mechanism, int 
         session_reply(s, "500 5.5.6 SASL response limit exceeded");
         return COMMAND_ERROR;
     case ERR_SYNTAX:
-        log_failure(s, mechanism, NULL, "Invalid base64 data in response");
-        session_reply(s, "535 5.7.8 Error: authentication failed: Invalid base64 data");
+        log_failure(s, mechanism, NULL, where);
+        session_reply(s, "535 5.7.8 Error: authentication failed: %s", where);
         return COMMAND_ERROR;
     case -ENOMEM:
         session_reply(s, "454 4.3.0 Temporary authentication failure");
@@ -159,7 +175,9 @@ static enum command_result run_exchange(struct session *s, const struct auth_req
         if (rc == 0 && response.len > 0)
             rc = ERR_SYNTAX;
     }
-    result = rc == 0 ? conclude(s, request->mechanism, &answer) : broken(s, request->mechanism, rc);
+    result = rc == 0
+                 ? conclude(s, request->mechanism, &answer)
+                 : broken(s, request->mechanism, "Invalid base64 data in continued response", rc);
     auth_exchange_free(e);
     str_fini_secret(&response);
     return result;
@@ -190,7 +208,7 @@ enum command_result cmd_auth(struct session *s, struct span argument)
         rc = base64_decode(&decoded, initial);
     if (rc != 0) {
         str_fini_secret(&decoded);
-        return broken(s, mechanism, rc);
+        return broken(s, mechanism, "Invalid base64 data in initial response", rc);
     }
     net_address_print(&local, &s->local);
     request.mechanism = mechanism;

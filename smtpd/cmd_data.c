@@ -262,6 +262,10 @@ enum command_result cmd_bdat(struct session *s, struct span argument)
     bool is_last;
     int rc;
 
+    if (s->server->discarded_keywords & EHLO_CHUNKING) {
+        session_reply(s, "521 5.5.1 Error: command not implemented");
+        return COMMAND_CLOSE;
+    }
     if (parse_chunk(argument, &size, &is_last) != 0)
         return bad_chunk(s);
     if (tx->chunk_failed) {
@@ -283,9 +287,11 @@ enum command_result cmd_bdat(struct session *s, struct span argument)
     rc = read_chunk(s, size, true);
     if (rc < 0)
         return lost(s, "BDAT", rc);
-    if (!is_last && tx->intake->verdict == INTAKE_TOO_BIG) {
-        tx->chunk_failed = true;
+    if (tx->intake->verdict == INTAKE_TOO_BIG) {
         session_reply(s, "552 5.3.4 Chunk exceeds message size limit");
+        tx->chunk_failed = true;
+        if (is_last)
+            session_reset(s);
         return COMMAND_ERROR;
     }
     if (!is_last) {

@@ -69,10 +69,6 @@ static enum command_result take_auth_sender(struct session *s, struct span value
     struct str sender;
     int rc;
 
-    if (!s->server->auth_enabled) {
-        session_reply(s, "503 5.5.4 Error: authentication disabled");
-        return COMMAND_ERROR;
-    }
     if (s->tx.auth_sender.n > 0) {
         session_reply(s, "503 5.5.4 Error: multiple AUTH= options");
         return COMMAND_ERROR;
@@ -93,18 +89,34 @@ static enum command_result take_auth_sender(struct session *s, struct span value
     return COMMAND_OK;
 }
 
+static enum command_result bad_size(struct session *s)
+{
+    session_reply(s, "501 5.5.4 Bad message size syntax");
+    return COMMAND_ERROR;
+}
+
+/* RFC 1870 6.1 */
+static enum command_result take_size(struct session *s, struct span value)
+{
+    for (size_t i = 0; i < value.n; i++)
+        if (!ascii_is_digit(value.p[i]))
+            return bad_size(s);
+    if (value.n == 0)
+        return bad_size(s);
+    if (value.n > 20 || span_to_u64(value, &s->tx.announced_size) != 0) {
+        session_reply(s, "552 5.3.4 Message size exceeds file system imposed limit");
+        return COMMAND_ERROR;
+    }
+    return COMMAND_OK;
+}
+
 static enum command_result take_mail_parameter(struct session *s, struct span keyword,
                                                struct span value)
 {
     struct transaction *tx = &s->tx;
 
-    if (span_ieq(keyword, SPAN_LIT("SIZE")) && value.p != NULL) {
-        if (value.n > 20 || span_to_u64(value, &tx->announced_size) != 0) {
-            session_reply(s, "501 5.5.4 Bad message size syntax");
-            return COMMAND_ERROR;
-        }
-        return COMMAND_OK;
-    }
+    if (span_ieq(keyword, SPAN_LIT("SIZE")) && value.p != NULL)
+        return take_size(s, value);
     if (span_ieq(keyword, SPAN_LIT("BODY")) && span_ieq(value, SPAN_LIT("8BITMIME")))
         tx->body = QUEUE_BODY_8BITMIME;
     else if (span_ieq(keyword, SPAN_LIT("BODY")) && span_ieq(value, SPAN_LIT("7BIT")))
@@ -127,6 +139,8 @@ static enum command_result take_mail_parameters(struct session *s, struct span r
             return result;
     }
     rest = span_trim(rest);
+    if (span_ieq(rest, SPAN_LIT("SIZE=")))
+        return bad_size(s);
     if (rest.n > 0)
         return bad_parameter(s, rest, SPAN_NONE);
     if (s->server->message_size_limit > 0 && s->tx.announced_size > s->server->message_size_limit) {

@@ -58,6 +58,18 @@ static bool list_has(const char *list, struct span word)
     return false;
 }
 
+/* "Subject:" and the like: whoever sends it takes us for another kind of server, or
+ * believes that its message has begun. */
+static bool is_header(struct span verb)
+{
+    ptrdiff_t colon = span_find(verb, ':');
+
+    for (ptrdiff_t i = 0; i < colon; i++)
+        if (!ascii_is_print(verb.p[i]))
+            return false;
+    return colon > 0;
+}
+
 /* HTTP and the like: not a mail client, so no further word (RFC 5321 is not what it
  * speaks). */
 static enum command_result forbidden(struct session *s, struct span line)
@@ -70,13 +82,14 @@ static enum command_result forbidden(struct session *s, struct span line)
 
 static enum command_result unknown(struct session *s, struct span verb, struct span line)
 {
-    if (verb.n == 0) {
-        session_reply(s, "500 5.5.2 Error: bad syntax");
-        return COMMAND_ERROR;
-    }
     s->total[UNKNOWN]++;
     s->command = "UNKNOWN";
-    if (list_has(s->server->forbidden_commands, verb) || !ascii_is_alpha(verb.p[0]))
+    if (s->is_denied) {
+        session_reply(s, "503 5.7.0 Error: access denied for %.*s", SPAN_ARG(s->name_address));
+        return COMMAND_ERROR;
+    }
+    if (list_has(s->server->forbidden_commands, verb) || !ascii_is_alpha(verb.p[0]) ||
+        is_header(verb))
         return forbidden(s, line);
     if (list_has(s->server->noop_commands, verb)) {
         session_reply(s, "250 2.0.0 Ok");
@@ -84,7 +97,7 @@ static enum command_result unknown(struct session *s, struct span verb, struct s
             return COMMAND_ERROR;
         return COMMAND_OK;
     }
-    session_reply(s, "502 5.5.2 Error: command not recognized");
+    session_reply(s, "500 5.5.2 Error: command not recognized");
     return COMMAND_ERROR;
 }
 
@@ -114,9 +127,11 @@ enum command_result command_run(struct session *s, struct span line)
     size_t row;
 
     span_token(&rest, " \t", &verb);
-    if (verb.n == 0 || memchr(line.p, '\0', line.n) != NULL)
-        return unknown(s, SPAN_NONE, line);
-    c = find_command(verb);
+    if (verb.n == 0) {
+        session_reply(s, "500 5.5.2 Error: bad syntax");
+        return COMMAND_ERROR;
+    }
+    c = memchr(line.p, '\0', line.n) == NULL ? find_command(verb) : NULL;
     if (c == NULL)
         return unknown(s, verb, line);
     row = (size_t)(c - commands);

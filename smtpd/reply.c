@@ -19,9 +19,24 @@ static void slow_down(struct session *s)
     }
 }
 
+void session_soften(struct str *text)
+{
+    if (text->len == 0 || text->data[0] != '5')
+        return;
+    text->data[0] = '4';
+    if (text->len > 5 && text->data[4] == '5' && text->data[5] == '.')
+        text->data[4] = '4';
+}
+
 void session_reply_text(struct session *s, struct span text)
 {
+    struct str soft = {0};
     bool shield;
+
+    if (s->server->soft_bounce && text.n > 0 && str_set(&soft, text) == 0) {
+        session_soften(&soft);
+        text = str_span(&soft);
+    }
 
     slow_down(s);
     if (span_starts(text, SPAN_LIT("421")) || span_starts(text, SPAN_LIT("521")))
@@ -31,6 +46,7 @@ void session_reply_text(struct session *s, struct span text)
     (void)stream_write(s->stream, text, session_deadline(s));
     (void)stream_write(s->stream, SPAN_LIT("\r\n"), session_deadline(s));
     (void)task_shield(shield);
+    str_fini(&soft);
 }
 
 void session_reply(struct session *s, const char *fmt, ...)

@@ -27,15 +27,6 @@ struct restrict_subject restrict_subject(const struct session *s, enum restrict_
     return (struct restrict_subject){SPAN_LIT("END-OF-MESSAGE"), "End-of-data", NULL};
 }
 
-/* soft_bounce: "5" becomes "4", in the code and in the status. */
-static void soften(struct str *reply)
-{
-    if (reply->len > 0 && reply->data[0] == '5')
-        reply->data[0] = '4';
-    if (reply->len > 4 && reply->data[4] == '5')
-        reply->data[4] = '4';
-}
-
 enum restrict_verdict restrict_reject(struct session *s, int code, const char *dsn, const char *fmt,
                                       ...)
 {
@@ -52,7 +43,7 @@ enum restrict_verdict restrict_reject(struct session *s, int code, const char *d
         str_append_cstr(&s->reply_text, "452 4.3.1 Insufficient memory");
     }
     if (s->server->soft_bounce)
-        soften(&s->reply_text);
+        session_soften(&s->reply_text);
     if (s->is_warning) {
         session_log_reject(s, "reject_warning", str_span(&s->reply_text));
         return RESTRICT_DUNNO;
@@ -135,6 +126,7 @@ enum restrict_verdict restrict_run(struct session *s, enum restrict_stage stage)
 
     s->stage = stage;
     s->depth = 0;
+    str_clear(&s->defer_if_reject); /* holds within one list */
     verdict = restrict_run_list(s, &r->stages[stage]);
     /* Only MAIL and RCPT collect deferrals over several lists. */
     if (verdict != RESTRICT_REJECT && stage >= RESTRICT_DATA && s->defer_if_permit.len > 0) {
@@ -164,6 +156,8 @@ static enum restrict_verdict check_listed(struct session *s, const struct route_
         break;
     case ROUTE_UNKNOWN_VIRTUAL_ALIAS:
         code = r->unknown_alias_code;
+        if (strcmp(dsn, "5.1.0") == 0)
+            dsn = "5.1.7"; /* a sender, of a domain that has only aliases */
         break;
     case ROUTE_UNKNOWN_VIRTUAL_MAILBOX:
         code = r->unknown_mailbox_code;

@@ -130,6 +130,10 @@ static enum restrict_verdict reject_non_fqdn_helo(struct session *s, const struc
 {
     if (s->helo.n == 0 || is_qualified(s->helo))
         return RESTRICT_DUNNO;
+    if (s->helo.p[0] == '[')
+        return restrict_reject(s, s->server->restrictions->invalid_helo_code, "5.5.2",
+                               "<%.*s>: Helo command rejected: invalid ip address",
+                               SPAN_ARG(s->helo));
     return restrict_reject(s, s->server->restrictions->non_fqdn_code, "5.5.2",
                            "<%.*s>: Helo command rejected: need fully-qualified hostname",
                            SPAN_ARG(s->helo));

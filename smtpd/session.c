@@ -133,7 +133,7 @@ static bool serve_command(struct session *s, int *rc)
         !is_excluded_from_bare_newline(s)) {
         log_info("disconnect: bare <LF> received after %s from %.*s", s->command,
                  SPAN_ARG(s->name_address));
-        session_reply(s, "521 5.5.2 %.*s Error: bare <LF> received",
+        session_reply(s, "%d 5.5.2 %.*s Error: bare <LF> received", s->server->bare_newline_code,
                       SPAN_ARG(s->server->myhostname));
         return false;
     }

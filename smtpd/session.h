@@ -108,6 +108,8 @@ TASK_WAITS void session_run(const struct server *server, struct stream *stream,
 TASK_WAITS void session_reply(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The same with a text that may hold several lines ("250-...\r\n250 ..."). */
 TASK_WAITS void session_reply_text(struct session *s, struct span text);
+/* soft_bounce: a 5xx becomes 4xx, in the enhanced status code as well. */
+void session_soften(struct str *reply);
 /* When the next read must be done. */
 deadline_t session_deadline(const struct session *s);
 

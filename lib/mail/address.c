@@ -111,6 +111,8 @@ static int parse_local(struct arena *arena, struct span text, unsigned flags, st
         return unquote_local(arena, text, is_strict, out);
     if (is_strict && !is_dot_string(text))
         return ERR_SYNTAX;
+    if (memchr(text.p, ' ', text.n) != NULL)
+        return ERR_SYNTAX;
     out->local = text;
     return text.n == 0 ? ERR_SYNTAX : 0;
 }

@@ -127,6 +127,32 @@ static void test_logins(void **state)
     }
 }
 
+/* Clients look for these prompts; some send the name with the command. */
+static void test_login_prompts(void **state)
+{
+    const struct span name = SPAN_LIT("u1"), password = SPAN_LIT("pass");
+
+    for (int is_initial = 0; is_initial <= 1; is_initial++) {
+        struct passwd_table *users = make_users();
+        struct exchange *e;
+        struct str out = {0};
+
+        assert_int_equal(exchange_new(&e, SPAN_LIT("login"), SPAN_LIT(mechanisms), "example.test"),
+                         EXCHANGE_CONTINUE);
+        if (!is_initial) {
+            assert_int_equal(exchange_step(e, users, NULL, &out), EXCHANGE_CONTINUE);
+            assert_string_equal(str_cstr(&out), "Username:");
+            str_clear(&out);
+        }
+        assert_int_equal(exchange_step(e, users, &name, &out), EXCHANGE_CONTINUE);
+        assert_string_equal(str_cstr(&out), "Password:");
+        assert_int_equal(exchange_step(e, users, &password, &out), EXCHANGE_DONE);
+        str_fini(&out);
+        exchange_free(e);
+        passwd_table_unref(users);
+    }
+}
+
 static void test_a_mechanism_that_is_not_configured_is_refused(void **state)
 {
     struct exchange *e;
@@ -202,6 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logins),
+        cmocka_unit_test(test_login_prompts),
         cmocka_unit_test(test_a_mechanism_that_is_not_configured_is_refused),
         cmocka_unit_test(test_garbage_is_bad_and_not_fatal),
         cmocka_unit_test(test_tickets_are_good_once_for_one_service_and_a_time),

@@ -25,7 +25,7 @@ static const struct dialogue dialogues[] = {
     {NULL, NULL, "HELO\r\nEHLO\r\nRSET x\r\nDATA\r\nFOO\r\n\r\nQUIT\r\n",
      BANNER "501 Syntax: HELO hostname\r\n501 Syntax: EHLO hostname\r\n"
             "501 5.5.4 Syntax: RSET\r\n503 5.5.1 Error: need RCPT command\r\n"
-            "502 5.5.2 Error: command not recognized\r\n500 5.5.2 Error: bad syntax\r\n" BYE},
+            "500 5.5.2 Error: command not recognized\r\n500 5.5.2 Error: bad syntax\r\n" BYE},
     {NULL, NULL,
      "MAIL\r\nMAIL FROM\r\nMAIL FROM:\r\nMAIL FROM:<a@b\r\nMAIL FROM:<a@b.test> X=Y\r\n"
      "MAIL FROM:<a@b.test> SIZE=x\r\nMAIL FROM:<a@b.test> SIZE=99999999\r\n"
@@ -63,8 +63,8 @@ static const struct dialogue dialogues[] = {
      "MAIL FROM:<a@b.test>\r\nRCPT TO:<u1@example.test>\r\nRCPT TO:<u2@example.test>\r\nQUIT\r\n",
      BANNER "250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n452 4.5.3 Error: too many recipients\r\n" BYE},
     {"smtpd_hard_error_limit = 2\n", NULL, "FOO\r\nFOO\r\nNOOP\r\n",
-     BANNER "502 5.5.2 Error: command not recognized\r\n"
-            "502 5.5.2 Error: command not recognized\r\n"
+     BANNER "500 5.5.2 Error: command not recognized\r\n"
+            "500 5.5.2 Error: command not recognized\r\n"
             "421 4.7.0 mx.example.test Error: too many errors\r\n"},
     {"smtpd_helo_required = yes\n", NULL, "MAIL FROM:<a@b.test>\r\nQUIT\r\n",
      BANNER "503 5.5.1 Error: send HELO/EHLO first\r\n" BYE},
@@ -78,12 +78,12 @@ static const struct dialogue dialogues[] = {
      BANNER "221 2.7.0 Error: I can break rules, too. Goodbye.\r\n"},
     {NULL, NULL, "STARTTLS\r\nAUTH PLAIN\r\nEHLO a\r\nAUTH PLAIN\r\nQUIT\r\n",
      BANNER "502 5.5.1 Error: command not implemented\r\n"
-            "503 5.5.1 Error: send HELO/EHLO first\r\n"
+            "503 5.5.1 Error: authentication not enabled\r\n"
             "250-mx.example.test\r\n250-PIPELINING\r\n250-SIZE 10240000\r\n250-VRFY\r\n"
             "250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 CHUNKING\r\n"
             "503 5.5.1 Error: authentication not enabled\r\n" BYE},
     {"smtpd_forbid_bare_newline = reject\nsmtpd_forbid_bare_newline_exclusions =\n", NULL,
-     "HELO a\nQUIT\r\n", BANNER "521 5.5.2 mx.example.test Error: bare <LF> received\r\n"},
+     "HELO a\nQUIT\r\n", BANNER "550 5.5.2 mx.example.test Error: bare <LF> received\r\n"},
     {NULL, NULL, "HELO a\nQUIT\n", BANNER "250 mx.example.test\r\n" BYE},
     {"smtpd_delay_reject = no\nsmtpd_client_restrictions = reject\n", NULL,
      "HELO a\r\nMAIL FROM:<>\r\nQUIT\r\n",
@@ -93,6 +93,36 @@ static const struct dialogue dialogues[] = {
     {"strict_rfc821_envelopes = yes\n", NULL,
      "MAIL FROM:a@b.test\r\nMAIL FROM:<a@b.test>\r\nQUIT\r\n",
      BANNER "501 5.1.7 Bad sender address syntax\r\n250 2.1.0 Ok\r\n" BYE},
+    {NULL, NULL, "Subject: hello\r\nNOOP\r\n",
+     BANNER "221 2.7.0 Error: I can break rules, too. Goodbye.\r\n"},
+    {"soft_bounce = yes\n", NULL,
+     "FOO\r\nMAIL FROM:<>\r\nRCPT TO:<\r\nRCPT TO:<nobody@example.test>\r\nDATA\r\nQUIT\r\n",
+     BANNER "400 4.5.2 Error: command not recognized\r\n250 2.1.0 Ok\r\n"
+            "401 4.1.3 Bad recipient address syntax\r\n"
+            "450 4.1.1 <nobody@example.test>: Recipient address rejected: User unknown in local "
+            "recipient table\r\n454 4.5.1 Error: no valid recipients\r\n" BYE},
+    {NULL, NULL,
+     "MAIL FROM:<a b@c.test>\r\nMAIL FROM:<a@c.test> SIZE=\r\n"
+     "MAIL FROM:<a@c.test> SIZE=99999999999999999999999\r\nMAIL FROM:<a@c.test> "
+     "AUTH=<>\r\nQUIT\r\n",
+     BANNER "501 5.1.7 Bad sender address syntax\r\n501 5.5.4 Bad message size syntax\r\n"
+            "552 5.3.4 Message size exceeds file system imposed limit\r\n250 2.1.0 Ok\r\n" BYE},
+    {"smtpd_discard_ehlo_keywords = chunking\n", NULL,
+     "MAIL FROM:<>\r\nRCPT TO:<u1@example.test>\r\nBDAT 0 LAST\r\nNOOP\r\n",
+     BANNER "250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n521 5.5.1 Error: command not implemented\r\n"},
+    {"message_size_limit = 10\n", NULL,
+     "MAIL FROM:<>\r\nRCPT TO:<u1@example.test>\r\nBDAT 12 LAST\r\na: b\r\n\r\n1234NOOP\r\n",
+     BANNER "250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n552 5.3.4 Chunk exceeds message size limit\r\n"
+            "250 2.0.0 Ok\r\n"},
+    {"smtpd_delay_reject = no\nsmtpd_helo_restrictions = reject_non_fqdn_helo_hostname\n", NULL,
+     "EHLO [1.2.3]\r\nHELO host\r\nQUIT\r\n",
+     BANNER "501 5.5.2 <[1.2.3]>: Helo command rejected: invalid ip address\r\n"
+            "504 5.5.2 <host>: Helo command rejected: need fully-qualified hostname\r\n" BYE},
+    {"smtpd_sender_restrictions = defer_if_reject\n", NULL,
+     "MAIL FROM:<>\r\nRCPT TO:<nobody@example.test>\r\nQUIT\r\n",
+     BANNER "250 2.1.0 Ok\r\n"
+            "550 5.1.1 <nobody@example.test>: Recipient address rejected: User unknown in local "
+            "recipient table\r\n" BYE},
 };
 
 TASK_TEST(answers_dialogues)
@@ -381,11 +411,11 @@ TASK_TEST(authenticates)
     } cases[] = {
         {"AUTH PLAIN AHUxAHBhc3M=\r\n", "235 2.7.0 Authentication successful"},
         {"AUTH plain\r\nAHUxAHBhc3M=\r\n", "235 2.7.0 Authentication successful"},
-        {"AUTH PLAIN AHUxAHdyb25n\r\n", "535 5.7.8 Error: authentication failed:"},
-        {"AUTH PLAIN =\r\n", "535 5.7.8 Error: authentication failed:"},
+        {"AUTH PLAIN AHUxAHdyb25n\r\n", "535 5.7.8 Error: authentication failed: (reason unavailable)"},
+        {"AUTH PLAIN =\r\n", "535 5.7.8 Error: authentication failed: (reason unavailable)"},
         {"AUTH PLAIN\r\n*\r\n", "501 5.7.0 Authentication aborted"},
         {"AUTH PLAIN !!\r\n", "535 5.7.8 Error: authentication failed: Invalid base64 data"},
-        {"AUTH FOO\r\n", "535 5.7.8 Error: authentication failed:"},
+        {"AUTH FOO\r\n", "535 5.7.8 Error: authentication failed: (reason unavailable)"},
         {"AUTH DOWN\r\n",
          "454 4.7.0 Temporary authentication failure: Connection lost to authentication server"},
         {"AUTH\r\n", "501 5.5.4 Syntax: AUTH mechanism"},
