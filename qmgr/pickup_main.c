@@ -141,6 +141,11 @@ static int sink(void *arg, struct span octets)
     return queue_upload_append(arg, octets);
 }
 
+static int insert(void *arg, uint64_t at, struct span octets)
+{
+    return queue_upload_insert(arg, at, octets);
+}
+
 /* Lines as this system ends them become lines as mail has them. */
 static int feed_local(struct intake *in, struct span text, char *last)
 {
@@ -207,7 +212,7 @@ static int submit(struct file *f, const struct drop *d, struct span first)
                                  .arrival_s = clock_wall_s(),
                                  .is_local = true};
     log_info("%s: uid=%u from=<%.*s>", id, (unsigned)f->st.st_uid, SPAN_ARG(m.sender));
-    intake_begin(&in, &pickup.intake, &facts, sink, u, NULL);
+    intake_begin(&in, &pickup.intake, &facts, sink, insert, u, NULL);
     if (rc == 0)
         rc = add_received(&in, f, id, facts.arrival_s);
     if (rc == 0)

@@ -25,6 +25,7 @@ struct server_queue {
     TASK_WAITS int (*take_id)(void *arg, struct queue_id *id);
     TASK_WAITS int (*begin)(void *arg, struct budget *budget, void **upload);
     TASK_WAITS int (*append)(void *upload, struct span octets);
+    TASK_WAITS int (*insert)(void *upload, uint64_t at, struct span octets);
     TASK_WAITS void (*abort)(void *upload);
     /* Takes the upload in every case. */
     TASK_WAITS int (*commit)(void *arg, struct queue_message *m, void *upload);

@@ -22,6 +22,11 @@ static int qmgr_append(void *upload, struct span octets)
     return queue_upload_append(upload, octets);
 }
 
+static int qmgr_insert(void *upload, uint64_t at, struct span octets)
+{
+    return queue_upload_insert(upload, at, octets);
+}
+
 static void qmgr_abort(void *upload)
 {
     queue_upload_abort(upload);
@@ -37,6 +42,7 @@ void server_use_qmgr(struct server *server, struct queue_client *client)
     server->queue = (struct server_queue){.take_id = qmgr_take_id,
                                           .begin = qmgr_begin,
                                           .append = qmgr_append,
+                                          .insert = qmgr_insert,
                                           .abort = qmgr_abort,
                                           .commit = qmgr_commit,
                                           .arg = client};

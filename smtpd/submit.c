@@ -109,6 +109,13 @@ static int append_content(void *upload_of, struct span octets)
     return s->server->queue.append(s->tx.upload, octets);
 }
 
+static int insert_content(void *upload_of, uint64_t at, struct span octets)
+{
+    struct session *s = upload_of;
+
+    return s->server->queue.insert(s->tx.upload, at, octets);
+}
+
 int submit_begin(struct session *s)
 {
     struct transaction *tx = &s->tx;
@@ -124,7 +131,8 @@ int submit_begin(struct session *s)
     tx->intake = ARENA_NEW(&tx->arena, struct intake);
     if (tx->intake == NULL)
         return -ENOMEM;
-    intake_begin(tx->intake, &s->server->intake, &facts, append_content, s, s->budget);
+    intake_begin(tx->intake, &s->server->intake, &facts, append_content, insert_content, s,
+                 s->budget);
     rc = s->server->queue.begin(s->server->queue.arg, s->budget, &tx->upload);
     if (rc < 0)
         return rc;

@@ -50,13 +50,14 @@ const char *intake_verdict_reply(enum intake_verdict verdict)
 }
 
 void intake_begin(struct intake *in, const struct intake_options *options,
-                  const struct intake_facts *facts, intake_sink_fn *sink, void *arg,
-                  struct budget *budget)
+                  const struct intake_facts *facts, intake_sink_fn *sink, intake_insert_fn *insert,
+                  void *arg, struct budget *budget)
 {
     memset(in, 0, sizeof(*in));
     in->options = options;
     in->facts = *facts;
     in->sink = sink;
+    in->insert = insert;
     in->sink_arg = arg;
     in->is_first = true;
     str_init(&in->line, budget);
@@ -97,6 +98,7 @@ int intake_prepend(struct intake *in, struct span field)
     if (span_istarts(field, SPAN_LIT("Received:")))
         count_hop(in);
     emit(in, field);
+    in->top += field.n;
     return in->error;
 }
 
@@ -146,9 +148,10 @@ static void add_missing(struct intake *in)
     if (!has_seen(in, SEEN_TO) && !has_seen(in, SEEN_CC) && !has_seen(in, SEEN_RESENT_TO) &&
         !has_seen(in, SEEN_RESENT_CC) && span_find(in->options->undisclosed, ':') > 0)
         str_printf(&text, "%.*s\r\n", SPAN_ARG(in->options->undisclosed));
-    if (str_error(&text) != 0)
-        in->error = in->error != 0 ? in->error : str_error(&text);
-    emit(in, str_span(&text));
+    if (in->error == 0)
+        in->error = str_error(&text);
+    if (in->error == 0 && in->verdict == INTAKE_ACCEPT && text.len > 0)
+        in->error = in->insert(in->sink_arg, in->top, str_span(&text));
     str_fini(&text);
 }
 

@@ -56,10 +56,14 @@ typedef int intake_sink_fn(void *arg, struct span octets);
 
 enum { INTAKE_LINE_MAX = 8192, INTAKE_MESSAGE_ID_MAX = 998 };
 
+/* Put octets in front of octet `at` of what the sink took so far. */
+typedef int intake_insert_fn(void *arg, uint64_t at, struct span octets);
+
 struct intake {
     const struct intake_options *options;
     struct intake_facts facts;
     intake_sink_fn *sink;
+    intake_insert_fn *insert;
     void *sink_arg;
     enum intake_verdict verdict;
     int error;             /* of the sink */
@@ -68,16 +72,19 @@ struct intake {
     /* private */
     enum { INTAKE_HEADER, INTAKE_LONG_LINE, INTAKE_BODY } state;
     struct str line;
+    uint64_t top; /* octets of the fields in front of the message */
     uint64_t field_size;
     unsigned hops;
     uint32_t seen;
     bool is_first, is_dropped, in_message_id, is_resent, after_cr;
 };
 
-/* The budget is the session's; line and message-id draw on it. */
+/* The budget is the session's; line and message-id draw on it. insert takes fields
+ * that were missing, once the header has ended; they go on top, so that what the
+ * client sent stays one piece as it was. */
 void intake_begin(struct intake *in, const struct intake_options *options,
-                  const struct intake_facts *facts, intake_sink_fn *sink, void *arg,
-                  struct budget *budget);
+                  const struct intake_facts *facts, intake_sink_fn *sink, intake_insert_fn *insert,
+                  void *arg, struct budget *budget);
 /* A header field of ours in front of the message: Received and the like. */
 TASK_WAITS int intake_prepend(struct intake *in, struct span field);
 /* Content in pieces of any size; lines end with CRLF. After a verdict other than

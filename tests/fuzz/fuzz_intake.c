@@ -15,6 +15,18 @@ static int keep(void *arg, struct span octets)
     return str_append(arg, octets);
 }
 
+static int insert(void *arg, uint64_t at, struct span octets)
+{
+    struct str *s = arg, whole = {0};
+
+    str_append(&whole, span_take(str_span(s), at));
+    str_append(&whole, octets);
+    str_append(&whole, span_drop(str_span(s), at));
+    str_set(s, str_span(&whole));
+    str_fini(&whole);
+    return str_error(s);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -38,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     data_reader_init(&reader, data[0] & 2, data[0] & 4, data[0] & 8);
     piece = 1 + data[1] % 64;
     input = span_make(data + 2, size - 2);
-    intake_begin(&in, &options, &facts, keep, &out, NULL);
+    intake_begin(&in, &options, &facts, keep, insert, &out, NULL);
     while (input.n > 0 && event != DATA_END) {
         struct span part = span_take(input, piece);
 

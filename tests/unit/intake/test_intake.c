@@ -38,14 +38,15 @@ static const struct {
     {"Bccx: a\r\n\r\n", NULL, "", false},
     /* completed: a fixed time and id */
     {"Subject: x\r\n\r\nbody\r\n",
-     "Subject: x\r\nMessage-Id: <20200913122640.ID@mx.test>\r\n"
-     "Date: Sun, 13 Sep 2020 12:26:40 +0000 (UTC)\r\nFrom: s@b.test\r\n\r\nbody\r\n",
+     "Message-Id: <20200913122640.ID@mx.test>\r\n"
+     "Date: Sun, 13 Sep 2020 12:26:40 +0000 (UTC)\r\nFrom: s@b.test\r\n"
+     "Subject: x\r\n\r\nbody\r\n",
      "<20200913122640.ID@mx.test>", true},
     {"Date: x\r\nFROM: y\r\nmessage-id: <a@b>\r\n\r\n", NULL, "<a@b>", true},
     {"Resent-To: z\r\nDate: x\r\nFrom: y\r\nMessage-Id: <a@b>\r\n\r\n",
-     "Resent-To: z\r\nDate: x\r\nFrom: y\r\nMessage-Id: <a@b>\r\n"
      "Resent-Message-Id: <20200913122640.ID@mx.test>\r\n"
-     "Resent-Date: Sun, 13 Sep 2020 12:26:40 +0000 (UTC)\r\nResent-From: s@b.test\r\n\r\n",
+     "Resent-Date: Sun, 13 Sep 2020 12:26:40 +0000 (UTC)\r\nResent-From: s@b.test\r\n"
+     "Resent-To: z\r\nDate: x\r\nFrom: y\r\nMessage-Id: <a@b>\r\n\r\n",
      "<a@b>", true},
     {"body only\r\n",
      "Message-Id: <20200913122640.ID@mx.test>\r\n"
@@ -63,6 +64,18 @@ static void keep_log(void *arg, enum log_level level, struct span text)
 static int keep(void *arg, struct span octets)
 {
     return str_append(arg, octets);
+}
+
+static int insert(void *arg, uint64_t at, struct span octets)
+{
+    struct str *s = arg, whole = {0};
+
+    str_append(&whole, span_take(str_span(s), at));
+    str_append(&whole, octets);
+    str_append(&whole, span_drop(str_span(s), at));
+    str_set(s, str_span(&whole));
+    str_fini(&whole);
+    return str_error(s);
 }
 
 static const struct intake_options options = {
@@ -84,7 +97,7 @@ static void pass(struct intake *in, const struct intake_options *o, struct span 
                                        .is_local = is_local};
 
     str_clear(out);
-    intake_begin(in, o, &facts, keep, out, NULL);
+    intake_begin(in, o, &facts, keep, insert, out, NULL);
     while (text.n > 0) {
         size_t n = piece != 0 ? piece : 1 + (size_t)rand() % 5;
 

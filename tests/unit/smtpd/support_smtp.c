@@ -50,6 +50,19 @@ static int fake_append(void *upload, struct span octets)
     return str_append(&u->content, octets);
 }
 
+static int fake_insert(void *upload, uint64_t at, struct span octets)
+{
+    struct fake_upload *u = upload;
+    struct str whole = {0};
+
+    str_append(&whole, span_take(str_span(&u->content), at));
+    str_append(&whole, octets);
+    str_append(&whole, span_drop(str_span(&u->content), at));
+    str_set(&u->content, str_span(&whole));
+    str_fini(&whole);
+    return str_error(&u->content);
+}
+
 static void fake_abort(void *upload)
 {
     struct fake_upload *u = upload;
@@ -170,6 +183,7 @@ bool smtp_load(struct server *server, struct conf **conf, const char *main_cf, s
     server->queue = (struct server_queue){.take_id = fake_take_id,
                                           .begin = fake_begin,
                                           .append = fake_append,
+                                          .insert = fake_insert,
                                           .abort = fake_abort,
                                           .commit = fake_commit};
     server->anvil = (struct server_anvil){.connect = fake_connect, .disconnect = fake_disconnect};
