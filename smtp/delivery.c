@@ -46,6 +46,8 @@ static struct trouble *keep_trouble(struct delivery *d, const struct connection 
     if (kept == NULL)
         return NULL;
     *kept = *trouble;
+    if (d->settings->soft_bounce)
+        trouble_soften(kept);
     if (c != NULL) {
         /* The connection may be gone when this is reported. */
         (void)arena_copy(arena, c->relay, &kept->relay);
@@ -271,6 +273,8 @@ static void report_left(struct delivery *d)
 {
     struct trouble excuse;
 
+    if (d->settings->soft_bounce)
+        trouble_soften(&d->why);
     trouble_set(&excuse, &d->job->arena, "4.3.0", "server unavailable or unable to receive mail");
     for (size_t i = 0; i < d->job->message->recipients.len; i++) {
         struct delivery_recipient *r = &d->recipients[i];

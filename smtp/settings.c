@@ -180,20 +180,28 @@ static int load_tls(struct settings *s, struct str *why)
     const struct conf *conf = s->conf;
     int rc = load_tls_level(s, why);
     bool is_mandatory = s->level >= TLS_LEVEL_ENCRYPT;
-    struct str list_name = {0};
+    struct str list_name = {0}, excluded = {0};
 
     if (rc < 0 || s->level == TLS_LEVEL_NONE)
         return rc;
     str_printf(&list_name, "tls_%s_cipherlist",
                conf_string(conf, is_mandatory ? "smtp_tls_mandatory_ciphers" : "smtp_tls_ciphers"));
+    str_append_cstr(&excluded, conf_string(conf, "smtp_tls_exclude_ciphers"));
+    if (is_mandatory)
+        str_printf(&excluded, " %s", conf_string(conf, "smtp_tls_mandatory_exclude_ciphers"));
     struct tls_options options = {
+        .chain_files = conf_string(conf, "smtp_tls_chain_files"),
         .cert_file = conf_string(conf, "smtp_tls_cert_file"),
         .key_file = conf_string(conf, "smtp_tls_key_file"),
+        .eccert_file = conf_string(conf, "smtp_tls_eccert_file"),
+        .eckey_file = conf_string(conf, "smtp_tls_eckey_file"),
         .ca_file = conf_string(conf, "smtp_tls_CAfile"),
         .ca_path = conf_string(conf, "smtp_tls_CApath"),
         .protocols =
             conf_string(conf, is_mandatory ? "smtp_tls_mandatory_protocols" : "smtp_tls_protocols"),
         .cipher_list = conf_string(conf, str_cstr(&list_name)),
+        .exclude_ciphers = str_cstr(&excluded),
+        .verify_depth = (unsigned)conf_int(conf, "smtp_tls_scert_verifydepth"),
         .level = s->level,
     };
     s->tls_log_level = (unsigned)atoi(conf_string(conf, "smtp_tls_loglevel"));
@@ -202,6 +210,7 @@ static int load_tls(struct settings *s, struct str *why)
     s->plaintext_after_us = conf_seconds(conf, "minimal_backoff_time") * 1000000;
     rc = tls_context_new_client(&s->tls, &options, why);
     str_fini(&list_name);
+    str_fini(&excluded);
     return rc;
 }
 
@@ -259,6 +268,7 @@ static void load_session(struct settings *s)
     s->skip_quit_response = conf_bool(conf, "smtp_skip_quit_response");
     s->always_ehlo = conf_bool(conf, "smtp_always_send_ehlo");
     s->never_ehlo = conf_bool(conf, "smtp_never_send_ehlo");
+    s->soft_bounce = conf_bool(conf, "soft_bounce");
     s->line_limit = (unsigned)conf_int(conf, "smtp_line_length_limit");
     s->reply_limit = (size_t)conf_int(conf, "smtp_reply_size_limit");
     s->session_budget = (size_t)conf_int(conf, "session_memory_limit");

@@ -48,7 +48,7 @@ struct settings {
     /* The session. */
     int64_t connect_ms, helo_ms, starttls_ms, mail_ms, rcpt_ms, data_init_ms, data_xfer_ms,
         data_done_ms, rset_ms, quit_ms;
-    bool skip_5xx_greeting, skip_quit_response, always_ehlo, never_ehlo;
+    bool skip_5xx_greeting, skip_quit_response, always_ehlo, never_ehlo, soft_bounce;
     unsigned discarded; /* enum smtp_feature */
     unsigned line_limit;
     size_t reply_limit, session_budget;

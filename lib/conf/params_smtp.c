@@ -2,7 +2,7 @@
 #include "conf/tables.h"
 
 static const struct param rows[] = {
-    {"best_mx_transport", PARAM_STRING, "", 0, 0, "smtp", PARAM_HONOURED,
+    {"best_mx_transport", PARAM_STRING, "", 0, 0, "smtp", PARAM_NOT_HONOURED,
      "Where mail goes whose best MX host is this one; empty: it is returned as looping."},
     {"connection_cache_protocol_timeout", PARAM_TIME, "5s", 1, 0, "smtp", PARAM_IGNORED,
      "Time for a request to the connection cache.",
@@ -108,7 +108,7 @@ static const struct param rows[] = {
      PARAM_NOT_HONOURED, "Workarounds for old PIX firewalls."},
     {"smtp_quit_timeout", PARAM_TIME, "300s", 1, 0, "smtp", PARAM_HONOURED,
      "Time for the answer to QUIT."},
-    {"smtp_quote_rfc821_envelope", PARAM_BOOL, "yes", 0, 0, "smtp", PARAM_HONOURED,
+    {"smtp_quote_rfc821_envelope", PARAM_BOOL, "yes", 0, 0, "smtp", PARAM_NOT_HONOURED,
      "Quote local parts in MAIL and RCPT where RFC 5321 asks for it."},
     {"smtp_randomize_addresses", PARAM_BOOL, "yes", 0, 0, "smtp", PARAM_HONOURED,
      "Shuffle servers of equal preference."},

@@ -78,6 +78,10 @@ static const struct dialogue dialogues[] = {
      EHLO MAIL0 RCPT("u") "RSET\r\n",
      "u@remote.test bounced 5.1.1 relay (host " HOST
      " said: 550-5.1.1 who 550 5.1.1 is that? (in reply to RCPT TO command))\n"},
+    {"soft_bounce = yes\n", HELLO OK "550 5.1.1 who?\r\n554 nobody\r\n", 0, "u",
+     EHLO MAIL RCPT("u") DATA "RSET\r\n",
+     "u@remote.test deferred 4.1.1 relay (host " HOST
+     " said: 550 5.1.1 who? (in reply to RCPT TO command))\n"},
     /* Mixed answers reach the right recipients; data goes to those that are left. */
     {NULL, HELLO OK "550 5.1.1 no a\r\n" OK "450 4.2.0 not now\r\n552 5.2.2 full\r\n" GO OK, 0,
      "a b c d", EHLO MAIL RCPT("a") RCPT("b") RCPT("c") RCPT("d") DATA DOT,
