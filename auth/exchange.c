@@ -298,8 +298,13 @@ static int step(struct exchange *e, const struct span *input, struct str *output
 {
     char *data = NULL;
     size_t n = 0;
-    int rc = gsasl_step(e->session, input != NULL ? input->p : NULL, input != NULL ? input->n : 0,
-                        &data, &n);
+    int rc;
+
+    /* The library takes "said nothing" for "not asked yet"; RFC 4954 4: "=" is an answer. */
+    if (input != NULL && input->n == 0)
+        return GSASL_MECHANISM_PARSE_ERROR;
+    rc = gsasl_step(e->session, input != NULL ? input->p : NULL, input != NULL ? input->n : 0,
+                    &data, &n);
 
     if ((rc == GSASL_OK || rc == GSASL_NEEDS_MORE) && n > 0 &&
         str_append(output, span_make(data, n)) < 0)

@@ -411,11 +411,14 @@ TASK_TEST(authenticates)
     } cases[] = {
         {"AUTH PLAIN AHUxAHBhc3M=\r\n", "235 2.7.0 Authentication successful"},
         {"AUTH plain\r\nAHUxAHBhc3M=\r\n", "235 2.7.0 Authentication successful"},
-        {"AUTH PLAIN AHUxAHdyb25n\r\n", "535 5.7.8 Error: authentication failed: (reason unavailable)"},
+        {"AUTH PLAIN AHUxAHdyb25n\r\n",
+         "535 5.7.8 Error: authentication failed: (reason unavailable)"},
         {"AUTH PLAIN =\r\n", "535 5.7.8 Error: authentication failed: (reason unavailable)"},
         {"AUTH PLAIN\r\n*\r\n", "501 5.7.0 Authentication aborted"},
-        {"AUTH PLAIN !!\r\n", "535 5.7.8 Error: authentication failed: Invalid base64 data"},
-        {"AUTH FOO\r\n", "535 5.7.8 Error: authentication failed: (reason unavailable)"},
+        {"AUTH PLAIN !!\r\n",
+         "535 5.7.8 Error: authentication failed: Invalid base64 data in initial response"},
+        {"AUTH FOO\r\n",
+         "535 5.7.8 Error: authentication failed: Invalid authentication mechanism"},
         {"AUTH DOWN\r\n",
          "454 4.7.0 Temporary authentication failure: Connection lost to authentication server"},
         {"AUTH\r\n", "501 5.5.4 Syntax: AUTH mechanism"},
@@ -443,7 +446,7 @@ TASK_TEST(authenticates)
     smtp_play(&plain);
     assert_null(strstr(str_cstr(&plain.replies), "AUTH PLAIN"));
     assert_string_equal(last_reply(&plain),
-                        "504 5.5.4 Encryption required for requested authentication mechanism");
+                        "538 5.7.11 Encryption required for requested authentication mechanism");
     smtp_run_fini(&plain);
 }
 
