@@ -241,7 +241,7 @@ static void serve(struct login *l)
         }
     }
     if (l->stream != NULL)
-        (void)stream_shutdown(l->stream, deadline_in(5000));
+        (void)stream_finish(l->stream, deadline_in(5000));
     str_fini(&s.name);
 }
 

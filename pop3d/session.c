@@ -24,6 +24,7 @@ struct session {
     unsigned bad_commands;
     bool is_over;
     bool is_update; /* QUIT was given: UPDATE state */
+    bool is_cut;    /* in the middle of a message: no orderly end */
     const char *disconnect;
     /* For the log. */
     uint64_t tops, top_octets, retrievals, retrieved_octets, deleted;
@@ -155,7 +156,7 @@ static bool send_message(struct session *s, const struct maildrop_entry *entry, 
         rc = retrieve_send(s->client->stream, &body, lines, patience());
     fd_close(&body.fd);
     if (rc < 0) /* in the middle of a message only an early end tells the client */
-        s->is_over = true;
+        s->is_over = s->is_cut = true;
     return rc == 0;
 }
 
@@ -331,5 +332,6 @@ void session_serve(struct mailbox_session *client)
     }
     task_shield(true);
     maildrop_close(&s.drop);
-    (void)stream_shutdown(client->stream, deadline_in(5000));
+    if (!s.is_cut)
+        (void)stream_finish(client->stream, deadline_in(5000));
 }

@@ -14,6 +14,7 @@ enum {
     PIECE_OCTETS = 16384, /* a TLS record */
     PIECES_PER_EVENT = 8, /* then other clients have their turn */
     LINGER_MS = 5000,     /* for the client to read our last octets */
+    STALL_MS = 30000,     /* between looks at a client that does not read */
 };
 
 /* Octets that one side could not take yet. */
@@ -34,6 +35,7 @@ struct pump {
     bool is_session_over;                      /* the session shut its side down */
     bool is_closing; /* our close_notify is out: waiting for the client to go */
     bool is_stalled; /* resume is set to read on */
+    bool has_moved;  /* the client took something since the last look */
     void (*done)(void *arg);
     void *arg;
 };
@@ -219,6 +221,16 @@ static int read_session(struct pump *p)
     return 0; /* level-triggered: the loop comes back */
 }
 
+/* A client that reads nothing while nobody is left to end its session: nothing else
+ * would ever end it. How long it may be that slow is the session's to say. */
+static bool is_forsaken(struct pump *p)
+{
+    bool is_forsaken = is_pending(&p->to_client) && !p->has_moved && is_hung_up(p->plain);
+
+    p->has_moved = false;
+    return is_forsaken;
+}
+
 /* --- events ----------------------------------------------------------------------------------- */
 
 /* Our close_notify, as soon as everything before it is out. */
@@ -263,6 +275,8 @@ static void settle(struct pump *p, int rc)
         finish(p);
     else if (p->is_stalled && !p->is_closing)
         task_timer_set(&p->resume, clock_mono_ms());
+    else if (is_pending(&p->to_client) && !p->resume.is_armed)
+        task_timer_set(&p->resume, deadline_in(STALL_MS));
 }
 
 static void on_client(struct task_watch *w, int events)
@@ -271,8 +285,10 @@ static void on_client(struct task_watch *w, int events)
     int rc = 0;
 
     /* Only the direction that fired: trying both costs a system call each time. */
-    if (is_pending(&p->to_client) && (events & p->client_write_wants))
+    if (is_pending(&p->to_client) && (events & p->client_write_wants)) {
         rc = push_backlog(p, write_client, &p->to_client);
+        p->has_moved = true;
+    }
     if (rc == 0 && (events & p->client_read_wants))
         rc = read_client(p);
     if (p->is_closing && rc < 0)
@@ -298,12 +314,14 @@ static void on_resume(struct task_timer *t)
 {
     struct pump *p = CONTAINER_OF(t, struct pump, resume);
 
-    if (p->is_closing) {
+    if (p->is_closing || is_forsaken(p)) {
         finish(p);
-        return;
+    } else if (p->is_stalled) {
+        p->is_stalled = false;
+        settle(p, read_client(p));
+    } else {
+        settle(p, 0);
     }
-    p->is_stalled = false;
-    settle(p, read_client(p));
 }
 
 int net_pump_new(struct stream *tls, int plain, void (*done)(void *arg), void *arg)

@@ -274,7 +274,13 @@ static int fill(struct stream *s, deadline_t deadline)
     for (;;) {
         size_t room;
         ssize_t got;
-        int rc = in->may_have_more ? 0 : wait_for_input(s, events, deadline);
+        int rc;
+
+        /* Who sends faster than it is answered must not hold the loop. */
+        if (in->may_have_more)
+            rc = s->transport != NULL ? 0 : task_breathe();
+        else
+            rc = wait_for_input(s, events, deadline);
 
         if (rc == 0)
             rc = make_room(s);
@@ -401,6 +407,17 @@ int stream_read_line(struct stream *s, size_t max, struct span *line, deadline_t
         if (rc < 0)
             return rc;
     }
+}
+
+int stream_finish(struct stream *s, deadline_t deadline)
+{
+    int rc = stream_shutdown(s, deadline);
+
+    while (rc == 0) {
+        stream_consume(s, stream_buffered(s));
+        rc = fill(s, deadline);
+    }
+    return rc == ERR_EOF ? 0 : rc;
 }
 
 int stream_skip_line(struct stream *s, deadline_t deadline)

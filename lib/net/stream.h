@@ -82,6 +82,11 @@ TASK_WAITS int stream_write_file(struct stream *s, int fd, uint64_t offset, uint
 size_t stream_unsent(const struct stream *s);
 /* Flush and end our direction: close_notify under TLS, shutdown(SHUT_WR). */
 TASK_WAITS int stream_shutdown(struct stream *s, deadline_t deadline);
+/* The orderly end of a session: the same, then wait for the peer's end and drop what
+ * it still says. Closed any earlier, TCP may take back what the peer has not read,
+ * and tlsproxy would take it for a crash (net/pump.h). Without an error, or 0, the
+ * peer has all we said. */
+TASK_WAITS int stream_finish(struct stream *s, deadline_t deadline);
 
 /* --- TLS (tls.h) ---------------------------------------------------------------- */
 
