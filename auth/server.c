@@ -23,6 +23,7 @@ enum {
     HELLO_TIMEOUT_MS = 10000,
     REPLY_TIMEOUT_MS = 10000,
     EXCHANGE_LIFETIME_MS = 300000,
+    REQUESTS_AT_ONCE = 4096, /* of one process; further ones wait in its socket */
 };
 
 /* Who may ask: a bit for each kind of service. */
@@ -37,6 +38,7 @@ struct connection {
     struct ipc_conn *ipc;
     struct task *reader;
     struct task_group requests;
+    struct task_semaphore slots;
     struct list exchanges;
     size_t exchange_count;
     uint64_t next_id; /* of exchanges */
@@ -52,6 +54,7 @@ struct pending {
     char *client;
     char mechanism[32];
     int64_t started_ms;
+    int64_t step_ms; /* begin of the present step */
     bool is_busy;
 };
 
@@ -194,7 +197,9 @@ static void reply_failed(struct request *r, struct pending *p)
 
     log_info("%s-login: %s: %s authentication failed: %s (user=<%.*s>)", p->service, p->client,
              p->mechanism, exchange_reason(p->exchange), SPAN_ARG(exchange_user(p->exchange)));
-    (void)task_sleep(deadline_in(server.failure_delay_ms));
+    /* Counted from the begin of the step: how long the check took, which depends on
+     * whether the user exists and how the password is stored, does not show. */
+    (void)task_sleep(p->step_ms + server.failure_delay_ms);
     ipc_begin_reply(&reply, r->message);
     ipc_put(&reply, "outcome", SPAN_LIT("failed"));
     ipc_put(&reply, "user", exchange_user(p->exchange));
@@ -208,6 +213,7 @@ static void advance(struct request *r, struct pending *p, const struct span *inp
     struct step s = {.exchange = p->exchange, .input = input};
 
     p->is_busy = true;
+    p->step_ms = clock_mono_ms();
     s.users = users_table(server.users);
     if (task_offload(TASK_POOL_CPU, run_step, &s) < 0)
         s.result = EXCHANGE_UNAVAILABLE;
@@ -410,6 +416,7 @@ static void answer(void *arg)
     }
     if (!is_known)
         reply_outcome(r, "bad", "unknown request");
+    task_semaphore_give(&r->connection->slots);
     ipc_in_free(r->message);
     free(r);
 }
@@ -420,7 +427,8 @@ static void serve(struct connection *c)
 {
     struct ipc_in *message;
 
-    while (ipc_receive(c->ipc, &message, DEADLINE_NONE) == 0) {
+    while (task_semaphore_take(&c->slots, DEADLINE_NONE) == 0 &&
+           ipc_receive(c->ipc, &message, DEADLINE_NONE) == 0) {
         struct request *r = NEW(struct request);
         if (r == NULL) {
             ipc_in_free(message);
@@ -443,6 +451,7 @@ void server_run(int fd)
         return;
     c.asker = asker_of(ipc_peer_uid(c.ipc));
     task_group_init(&c.requests);
+    task_semaphore_init(&c.slots, REQUESTS_AT_ONCE);
     list_init(&c.exchanges);
     list_append(&server.connections, &c.link);
     serve(&c);

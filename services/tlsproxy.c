@@ -17,6 +17,8 @@
 enum {
     HELLO_TIMEOUT_MS = 10000,
     HAND_OVER_TIMEOUT_MS = 30000,
+    DRAIN_MS = 5000,
+    REQUESTS_AT_ONCE = 4096,     /* of one process; further ones wait in its socket */
     SEND_BUFFER_OCTETS = 262144, /* of a client that does not read */
 };
 
@@ -87,8 +89,8 @@ static void on_pump_done(void *arg)
     service_client_release();
 }
 
-/* The handshake, and a pump behind it; *plain is the end to hand over. Takes fd.
- * On failure *why names the reason for the log. */
+/* The handshake, and a pump behind it, which releases the client when it ends; *plain
+ * is the end to hand over. Takes fd. On failure *why names the reason for the log. */
 static int end_tls(int fd, int *plain, struct str *tls, struct str *why)
 {
     struct stream *stream;
@@ -114,10 +116,8 @@ static int end_tls(int fd, int *plain, struct str *tls, struct str *why)
         stream_free(stream);
         return rc;
     }
-    service_client_keep();
     rc = net_pump_new(stream, pair[0], on_pump_done, NULL);
     if (rc < 0) {
-        service_client_release();
         fd_close(&pair[1]);
         return rc;
     }
@@ -155,7 +155,16 @@ static void serve_internet(struct service_client *client)
     net_address_print(&peer, client->peer);
     net_address_print(&local, client->local);
     task_set_note(str_span(&peer), SPAN_NONE);
-    rc = shared.logins != NULL ? end_tls(client->fd, &plain, &tls, &why) : ERR_NOT_SUPPORTED;
+    if (shared.logins == NULL) {
+        str_set(&why, SPAN_LIT("tlsproxy_handover_service is not set"));
+        fd_close(&client->fd);
+        rc = ERR_NOT_SUPPORTED;
+    } else {
+        service_client_keep();
+        rc = end_tls(client->fd, &plain, &tls, &why);
+        if (rc < 0)
+            service_client_release();
+    }
     if (rc == 0)
         rc = hand_over(plain, str_span(&peer), str_span(&local), str_span(&tls));
     /* With no login process to take it, closing our end tells the pump to end. */
@@ -175,6 +184,7 @@ static void serve_internet(struct service_client *client)
 struct connection {
     struct ipc_conn *ipc;
     struct task_group requests;
+    struct task_semaphore slots;
 };
 
 struct request {
@@ -192,7 +202,14 @@ static void answer_starttls(struct request *r)
     (void)ipc_get(r->message, "peer", &peer);
     task_set_note(peer, SPAN_NONE);
     if (ipc_is(r->message, "starttls") && ipc_take_fd(r->message, "client", &fd) == 0)
+        rc = service_client_admit();
+    if (rc == 0) {
         rc = end_tls(fd, &plain, &tls, &why);
+        if (rc < 0)
+            service_client_release();
+    } else {
+        fd_close(&fd);
+    }
     ipc_begin_reply(&reply, r->message);
     if (rc == 0) {
         ipc_put_fd(&reply, "plain", plain);
@@ -254,6 +271,7 @@ static void answer(void *arg)
         answer_sign(r);
     else
         answer_starttls(r);
+    task_semaphore_give(&r->connection->slots);
     ipc_in_free(r->message);
     free(r);
 }
@@ -267,14 +285,23 @@ static void serve_login(int fd)
                    deadline_in(HELLO_TIMEOUT_MS)) < 0)
         return;
     task_group_init(&conn.requests);
-    while (ipc_receive(conn.ipc, &message, DEADLINE_NONE) == 0) {
+    task_semaphore_init(&conn.slots, REQUESTS_AT_ONCE);
+    while (task_semaphore_take(&conn.slots, DEADLINE_NONE) == 0 &&
+           ipc_receive(conn.ipc, &message, DEADLINE_NONE) == 0) {
         struct request *r = NEW(struct request);
         if (r != NULL)
             *r = (struct request){&conn, message};
         if (r == NULL || task_group_spawn(&conn.requests, "tls request", answer, r) < 0) {
             ipc_in_free(message);
             free(r);
+            task_semaphore_give(&conn.slots);
         }
+    }
+    /* A reload ends this connection; handshakes that are under way get a little time. */
+    if (task_is_cancelled()) {
+        bool shield = task_shield(true);
+        task_group_wait(&conn.requests, deadline_in(DRAIN_MS));
+        task_shield(shield);
     }
     task_group_end(&conn.requests);
     ipc_close(conn.ipc);

@@ -9,7 +9,7 @@ int session_hand_over(struct ipc_client *service, const struct session_handover 
 {
     struct ipc_out m = {0};
     struct ipc_in *reply = NULL;
-    bool ok = false;
+    bool ok = false, was_sent;
     struct span reason;
     int rc;
 
@@ -23,11 +23,12 @@ int session_hand_over(struct ipc_client *service, const struct session_handover 
     ipc_put(&m, "tls", h->tls);
     ipc_put_bool(&m, "secured", h->is_secured);
     rc = ipc_client_call(service, &m, &reply, deadline);
+    was_sent = m.fd_count == 0; /* a message that is queued gives its descriptor away */
     ipc_out_fini(&m);
-    if (rc == -ECANCELED)
-        return rc;
-    if (rc < 0)
+    if (rc < 0 && (!was_sent || rc == ERR_TRUNCATED))
         return ERR_TEMPORARY;
+    if (rc < 0)
+        return rc;
     if (ipc_get_bool(reply, "ok", &ok) < 0 || !ok)
         rc = ipc_get(reply, "reason", &reason) == 0 && span_eq(reason, SPAN_LIT("limit"))
                  ? ERR_LIMIT

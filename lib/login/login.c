@@ -363,8 +363,16 @@ int login_hand_over(struct login *l, struct span session, struct span method, st
     h.fd = stream_fd(l->stream);
     h.unread = waiting;
     rc = session_hand_over(shared.sessions, &h, deadline_in(HAND_OVER_TIMEOUT_MS));
-    if (rc < 0)
-        return rc == ERR_LIMIT ? ERR_LIMIT : ERR_TEMPORARY;
+    if (rc == ERR_LIMIT || rc == ERR_TEMPORARY)
+        return rc;
+    if (rc < 0) {
+        /* Two processes must never talk to one client: who asked lets go. */
+        log_warn("user=<%s>, rip=%s: no answer from %s: %s", str_cstr(&l->user), str_cstr(&l->peer),
+                 shared.protocol->name, error_text(rc));
+        stream_free(l->stream);
+        l->stream = NULL;
+        return 0;
+    }
     log_info("Login: user=<%s>, method=%.*s, rip=%s, lip=%s%s%s", str_cstr(&l->user),
              SPAN_ARG(method), str_cstr(&l->peer), str_cstr(&l->local),
              l->tls.len > 0 ? ", TLS" : "", l->tls.len == 0 && l->is_secured ? ", secured" : "");

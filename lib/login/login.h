@@ -75,8 +75,9 @@ TASK_WAITS enum login_verdict login_authenticate(struct login *l, struct span me
 TASK_WAITS enum login_verdict login_password(struct login *l, struct span user,
                                              struct span password, struct str *session);
 
-/* Give the client away. 0: the stream is gone, return from serve. ERR_TEMPORARY,
- * ERR_LIMIT: the client is still here. tag: IMAP's. */
+/* Give the client away. 0: the stream is gone (also when nobody can tell whether the
+ * other side has it), return from serve. ERR_TEMPORARY, ERR_LIMIT: the client is still
+ * here. tag: IMAP's. */
 TASK_WAITS int login_hand_over(struct login *l, struct span session, struct span method,
                                struct span tag);
 

@@ -15,6 +15,7 @@ enum {
     HELLO_TIMEOUT_MS = 10000,
     REDEEM_TIMEOUT_MS = 30000,
     REPLY_TIMEOUT_MS = 10000,
+    REQUESTS_AT_ONCE = 1024, /* of one process; further ones wait in its socket */
 };
 
 static struct {
@@ -35,6 +36,7 @@ struct tally {
 struct connection {
     struct ipc_conn *ipc;
     struct task_group requests;
+    struct task_semaphore slots;
 };
 
 struct request {
@@ -210,6 +212,7 @@ static void answer_session(void *arg)
         }
     }
     reply(r, c != NULL ? NULL : why);
+    task_semaphore_give(&r->connection->slots);
     ipc_in_free(r->message);
     free(r);
 }
@@ -223,16 +226,16 @@ void mailbox_serve_client(struct service_client *client)
                    deadline_in(HELLO_TIMEOUT_MS)) < 0)
         return;
     task_group_init(&conn.requests);
-    while (ipc_receive(conn.ipc, &message, DEADLINE_NONE) == 0) {
+    task_semaphore_init(&conn.slots, REQUESTS_AT_ONCE);
+    while (task_semaphore_take(&conn.slots, DEADLINE_NONE) == 0 &&
+           ipc_receive(conn.ipc, &message, DEADLINE_NONE) == 0) {
         struct request *r = NEW(struct request);
-        if (r == NULL) {
-            ipc_in_free(message);
-            continue;
-        }
-        *r = (struct request){&conn, message};
-        if (task_group_spawn(&conn.requests, "hand-over", answer_session, r) < 0) {
+        if (r != NULL)
+            *r = (struct request){&conn, message};
+        if (r == NULL || task_group_spawn(&conn.requests, "hand-over", answer_session, r) < 0) {
             ipc_in_free(message);
             free(r);
+            task_semaphore_give(&conn.slots);
         }
     }
     task_shield(true);

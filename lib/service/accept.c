@@ -153,6 +153,14 @@ int service_client_spawn(const char *name, task_fn *fn, void *arg)
     return 0;
 }
 
+int service_client_admit(void)
+{
+    if (process.client_count >= process.limit)
+        return ERR_LIMIT;
+    service_client_keep();
+    return 0;
+}
+
 void service_client_keep(void)
 {
     count_client(1);

@@ -124,7 +124,10 @@ void service_set_work(uint64_t active, uint64_t capacity);
  * ended"; cancelled on SIGTERM. ERR_LIMIT when this process is full, -ENOMEM. */
 int service_client_spawn(const char *name, task_fn *fn, void *arg);
 /* A client that goes on without a task (a pump of callbacks) counts between these
- * two; a SIGTERM does not wait for it. */
+ * two; a SIGTERM does not wait for it. ERR_LIMIT, and not counted, when this process
+ * is full: for clients that were handed in and are not counted yet. */
+int service_client_admit(void);
+/* The same for one that is leaving its task: never refused. */
 void service_client_keep(void);
 void service_client_release(void);
 /* Count into the statistics page (stats.h), such as messages or rejects; index
