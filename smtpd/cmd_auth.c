@@ -183,6 +183,11 @@ static enum command_result run_exchange(struct session *s, const struct auth_req
     return result;
 }
 
+static bool shows_password(struct span mechanism)
+{
+    return span_ieq(mechanism, SPAN_LIT("PLAIN")) || span_ieq(mechanism, SPAN_LIT("LOGIN"));
+}
+
 enum command_result cmd_auth(struct session *s, struct span argument)
 {
     struct span mechanism, initial, rest = argument;
@@ -216,7 +221,15 @@ enum command_result cmd_auth(struct session *s, struct span argument)
     request.client_address = s->address;
     request.local_address = str_span(&local);
     request.is_secured = session_is_secured(s) ? s->server->auth_plain_tls : s->server->auth_plain;
-    result = run_exchange(s, &request);
+    if (request.is_secured || !shows_password(mechanism)) {
+        result = run_exchange(s, &request);
+    } else {
+        /* smtpd_sasl_security_options = noplaintext holds for what was not offered, too. */
+        log_failure(s, mechanism, NULL, "Invalid authentication mechanism");
+        session_reply(s,
+                      "535 5.7.8 Error: authentication failed: Invalid authentication mechanism");
+        result = COMMAND_ERROR;
+    }
     str_fini_secret(&decoded);
     str_fini(&local);
     return result;
