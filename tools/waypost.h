@@ -23,6 +23,7 @@ struct waypost {
 /* argv[0] is the subcommand's name. */
 typedef int waypost_run_fn(const struct waypost *w, int argc, char **argv);
 
+waypost_run_fn cmd_mailbox;
 waypost_run_fn cmd_start, cmd_start_fg, cmd_stop, cmd_abort, cmd_reload, cmd_status, cmd_check,
     cmd_user;
 

@@ -112,6 +112,26 @@ int journal_shared_peek(struct journal_shared *j, uint64_t *segment, uint64_t *o
     return 0;
 }
 
+int journal_shared_last(struct journal_shared *j, uint16_t *kind, void *head, size_t n)
+{
+    unsigned char octets[RECORD_HEADER_SIZE + 64];
+    struct record_header h;
+    ssize_t got;
+
+    ENSURE(j->is_locked && n <= sizeof(octets) - RECORD_HEADER_SIZE);
+    if (j->end.last == 0)
+        return ERR_NOT_FOUND;
+    got = j->end.file->ops->read(j->end.file, octets, RECORD_HEADER_SIZE + n, j->end.last);
+    if (got < 0)
+        return (int)got;
+    if (record_header_decode(span_make(octets, (size_t)got), &h) < 0 ||
+        (size_t)got < RECORD_HEADER_SIZE + n || h.head_length < RECORD_HEADER_SIZE + n)
+        return ERR_NOT_FOUND;
+    *kind = h.kind;
+    memcpy(head, octets + RECORD_HEADER_SIZE, n);
+    return 0;
+}
+
 /* --- appending ---------------------------------------------------------------------------- */
 
 struct pending {

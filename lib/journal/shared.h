@@ -51,6 +51,10 @@ void journal_shared_unlock(struct journal_shared *j);
  * that says cheaply whether there is news. ERR_NOT_FOUND: nothing is known. */
 int journal_shared_peek(struct journal_shared *j, uint64_t *segment, uint64_t *offset);
 
+/* Under the lock: the kind of the last record and the first n octets of its head.
+ * ERR_NOT_FOUND: there is none, or its head is shorter. */
+int journal_shared_last(struct journal_shared *j, uint16_t *kind, void *head, size_t n);
+
 /* Append records together (one write, never split over segments); fills in number
  * and position. Seals and reserves as needed. ERR_TOO_LONG when they do not fit in
  * a segment, -ENOSPC and others: nothing was appended. ERR_READ_ONLY after a failed

@@ -53,6 +53,8 @@ struct store_account {
     unsigned refs;
     unsigned awake;   /* views that are not parked */
     unsigned syncing; /* syncs outside the turn: the journal must stay open */
+    bool is_cleaning; /* a task of this process is at it */
+    uint64_t dead;    /* octets expunged since the last cleaning */
     struct task_semaphore turn;
     atomic_uint waiting; /* tasks that wait for the turn */
     struct list link;    /* in store.open */
@@ -114,6 +116,9 @@ struct delivery_parts {
 typedef int delivery_fn(struct store_account *a, void *arg, struct delivery_parts *out);
 TASK_WAITS int account_deliver(struct store_account *a, delivery_fn *prepare, void *arg,
                                uint64_t *number);
+
+/* Under the journal's lock: octets and messages of the account by its last record. */
+bool account_totals(struct store_account *a, uint64_t *bytes, uint64_t *messages);
 
 /* --- for the files of this library ------------------------------------------------------ */
 

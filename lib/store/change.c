@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "store/clean.h"
 
 /* --- which messages ------------------------------------------------------------------------- */
 
@@ -201,9 +202,15 @@ static int is_deleted(void *arg, const struct index_message *m)
     return (m->flags & STORE_DELETED) != 0;
 }
 
+struct expunge_change {
+    struct selection_source source;
+    uint64_t octets;
+};
+
 static int build_expunge(struct index_txn *t, struct commit *c, void *arg)
 {
-    struct selection_source *source = arg;
+    struct expunge_change *change = arg;
+    struct selection_source *source = &change->source;
     struct selection sel = {0};
     int rc;
 
@@ -212,6 +219,7 @@ static int build_expunge(struct index_txn *t, struct commit *c, void *arg)
             .kind = RECORD_EXPUNGE, .mailbox = source->box, .uids = str_span(&sel.pairs)};
         c->bytes -= sel.bytes;
         c->messages -= sel.count;
+        change->octets += sel.bytes;
         rc = commit_add(t, c, &r, 1, SPAN_NONE, NULL);
         if (rc < 0)
             break;

@@ -366,7 +366,7 @@ int index_dump(struct index_txn *t, index_pair_fn *each, void *arg)
     if (rc != 0)
         return index_error(t, rc);
     while (result == 0 && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-        if (strchr("ME", *(const char *)key.mv_data) == NULL)
+        if (strchr("MES", *(const char *)key.mv_data) == NULL)
             result = each(arg, span_make(key.mv_data, key.mv_size),
                           span_make(value.mv_data, value.mv_size));
     }

@@ -16,6 +16,7 @@
  *   L mailbox modseq uid       the last change of a message that changed since it came
  *   X mailbox modseq           pairs of expunged UIDs; the oldest are pruned
  *   D slot                     a recent delivery id's hash, mailbox, uid
+ *   S segment or GUID          since when the cleaner has seen it dead
  */
 #ifndef STORE_INDEX_H
 #define STORE_INDEX_H
@@ -173,13 +174,16 @@ int index_vanished_walk(struct index_txn *t, uint32_t box, uint64_t since, index
 int index_delivery_put(struct index_txn *t, uint64_t hash, uint32_t box, uint32_t uid);
 int index_delivery_find(struct index_txn *t, uint64_t hash, uint32_t *box, uint32_t *uid);
 
+/* Since when something (a segment, a blob) has been dead: now, if nobody noted it before. */
+int index_dead_since(struct index_txn *t, struct span what, int64_t now, int64_t *since);
+
 /* For the files index*.c. */
 int index_error(struct index_txn *t, int rc);
 int index_flush(struct index_txn *t);
 /* Delete all keys that begin with prefix. */
 int index_delete_prefix(struct index_txn *t, struct span prefix);
 
-/* Every key and value but M and E: for comparing two indexes. */
+/* Every key and value but M, E and S: for comparing two indexes. */
 typedef int index_pair_fn(void *arg, struct span key, struct span value);
 int index_dump(struct index_txn *t, index_pair_fn *each, void *arg);
 

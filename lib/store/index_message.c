@@ -323,3 +323,23 @@ int index_delivery_find(struct index_txn *t, uint64_t hash, uint32_t *box, uint3
     }
     return ERR_NOT_FOUND;
 }
+
+/* --- the dead -----------------------------------------------------------------------------------
+ */
+
+int index_dead_since(struct index_txn *t, struct span what, int64_t now, int64_t *since)
+{
+    unsigned char key[1 + GUID_SIZE] = {'S'}, value[8];
+    MDB_val k = value_of(key, 1 + what.n), v = value_of(value, sizeof(value));
+    int rc;
+
+    if (what.n > GUID_SIZE)
+        return ERR_TOO_LONG;
+    memcpy(key + 1, what.p, what.n);
+    octets_put(value, (uint64_t)now, 8);
+    rc = mdb_put(t->txn, t->dbi, &k, &v, MDB_NOOVERWRITE);
+    if (rc != 0 && rc != MDB_KEYEXIST)
+        return index_error(t, rc);
+    *since = v.mv_size == 8 ? (int64_t)octets_get(v.mv_data, 8) : now;
+    return 0;
+}

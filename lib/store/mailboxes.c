@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "store/change.h"
+#include "store/clean.h"
 #include "store/names.h"
 
 /* --- listing -------------------------------------------------------------------------------- */
@@ -136,6 +137,7 @@ struct box_change {
     struct span name, other;
     bool on;
     uint32_t uidvalidity; /* the last one given */
+    uint64_t octets;      /* of messages that went */
 };
 
 /* A change of one mailbox without a name. */
@@ -244,6 +246,7 @@ static int build_delete(struct index_txn *t, struct commit *c, void *arg)
         return ERR_DENIED;
     c->bytes -= box->bytes;
     c->messages -= box->messages;
+    b->octets = box->bytes;
     return add_change(t, c, id, is_parent ? RECORD_BOX_SELECTABLE : RECORD_BOX_DELETE, 0,
                       SPAN_NONE);
 }
@@ -335,6 +338,8 @@ static int change_box(struct store_account *a, commit_build_fn *build, struct sp
         rc = ERR_NOT_FOUND;
     if (rc == 0)
         rc = account_commit(a, NULL, build, &b);
+    if (rc == 0)
+        clean_consider(a, b.octets);
     str_fini(&normal);
     str_fini(&normal_other);
     return rc;

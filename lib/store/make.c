@@ -45,6 +45,7 @@ static int add(struct first *f, struct record *r)
 static int add_mailbox(struct first *f, struct span name, uint32_t uidvalidity)
 {
     struct record r = {.kind = RECORD_MAILBOX,
+                       .flags = RECORD_TOTALS,
                        .op = RECORD_BOX_CREATE,
                        .value = uidvalidity,
                        .name = name,

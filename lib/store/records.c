@@ -92,6 +92,18 @@ int record_encode(const struct record *r, struct str *head)
     return str_error(head);
 }
 
+bool record_totals(uint16_t kind, const void *head, uint64_t *bytes, uint64_t *messages)
+{
+    const char *p = head;
+
+    if (kind < JOURNAL_KIND_USER || kind >= RECORD_KINDS_END || octets_get(p, 2) > RECORD_VERSION ||
+        !(octets_get(p + 2, 2) & RECORD_TOTALS))
+        return false;
+    *bytes = octets_get(p + 8, 8);
+    *messages = octets_get(p + 16, 8);
+    return true;
+}
+
 /* --- decoding ------------------------------------------------------------------------------ */
 
 static int decode_hot(struct span *in, struct record *r)

@@ -91,6 +91,8 @@ struct record {
 
 /* Append the head. */
 int record_encode(const struct record *r, struct str *head);
+/* From the first RECORD_COMMON_SIZE octets of a head: the totals, when it has them. */
+bool record_totals(uint16_t kind, const void *head, uint64_t *bytes, uint64_t *messages);
 /* Spans point into head. ERR_CORRUPT; ERR_VERSION for a kind or layout that a newer
  * program wrote. */
 int record_decode(uint16_t kind, struct span head, struct record *r);
