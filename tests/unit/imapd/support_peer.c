@@ -1,0 +1,1 @@
+../net/support_peer.c

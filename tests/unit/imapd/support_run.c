@@ -1,0 +1,1 @@
+../net/support_run.c
