@@ -14,11 +14,6 @@ static const struct mailbox_protocol protocol = {
     .serve = session_serve,
 };
 
-static int load(const struct conf *conf, struct str *why)
-{
-    return store_preload();
-}
-
 static int start(const struct conf *conf)
 {
     int rc = session_start(conf, service_directory("store_directory"));
@@ -36,7 +31,6 @@ static const struct service pop3d_service = {
     .askers = askers,
     .rights = SERVICE_FILES,
     .paths = paths,
-    .on_load = load,
     .on_load = store_preload,
     .on_start = start,
     .on_client = mailbox_serve_client,
