@@ -167,15 +167,15 @@ static int clean(uint64_t segment)
 static bool choose(uint64_t *segment)
 {
     struct journal_writer *w = journal_writer_of(ledger_journal());
+    uint64_t best = UINT64_MAX, unsettled = ledger_first_unsettled_segment();
     struct journal_segment_info info;
-    uint64_t best = UINT64_MAX;
     size_t count = 0;
 
     for (size_t i = 0; journal_writer_segment(w, i, &info); i++, count++) {
         uint64_t live = segment_live(info.number);
 
-        if (info.is_active || !info.is_settled || info.is_damaged || live >= best ||
-            live > info.size / 100 * LIVE_PERCENT)
+        if (info.is_active || !info.is_settled || info.is_damaged || info.number >= unsettled ||
+            live >= best || live > info.size / 100 * LIVE_PERCENT)
             continue;
         best = live;
         *segment = info.number;
@@ -183,19 +183,22 @@ static bool choose(uint64_t *segment)
     return best != UINT64_MAX && (best == 0 || count > KEEP_SEGMENTS);
 }
 
-void ledger_run_cleaner(void *arg)
+int ledger_clean(void)
 {
     uint64_t segment = 0;
+    int rc = 0;
 
-    while (task_sleep(deadline_in(CLEAN_MS)) == 0) {
-        while (ledger_error() == 0 && choose(&segment)) {
-            int rc = clean(segment);
-
-            if (rc < 0 && rc != -EBUSY && rc != -ECANCELED)
-                log_warn("queue: segment %llu cannot be cleaned: %s", (unsigned long long)segment,
-                         error_text(rc));
-            if (rc < 0)
-                break;
-        }
+    while (rc == 0 && ledger_error() == 0 && choose(&segment)) {
+        rc = clean(segment);
+        if (rc < 0 && rc != -EBUSY && rc != -ECANCELED)
+            log_warn("queue: segment %llu cannot be cleaned: %s", (unsigned long long)segment,
+                     error_text(rc));
     }
+    return rc;
+}
+
+void ledger_run_cleaner(void *arg)
+{
+    while (task_sleep(deadline_in(CLEAN_MS)) == 0)
+        ledger_clean();
 }

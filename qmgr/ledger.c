@@ -91,8 +91,11 @@ static int recover_message(const struct journal_record *r)
         e->size = m.size;
         e->arrival_us = m.arrival_us;
         e->commit_hash = ledger_commit_hash(m.commit);
-        if (e->change_count == 0 && (m.flags & QUEUE_MESSAGE_HOLD) != 0)
-            e->flags |= ENTRY_HOLD;
+        if (e->change_count == 0) { /* no STATE that says otherwise */
+            e->next_attempt_s = m.hold_until_s;
+            if ((m.flags & QUEUE_MESSAGE_HOLD) != 0)
+                e->flags |= ENTRY_HOLD;
+        }
         entry_set_message(e, &r->at);
     } else if (rc != -ENOMEM) {
         log_error("queue: message record %llu/%llu cannot be used: %s",
@@ -248,9 +251,36 @@ int ledger_take_ids(uint32_t count, uint64_t *first)
     return rc;
 }
 
+/* What is durable but has no entry yet looks dead to the cleaner: segments from
+ * the one on where a commit under way began are not for it. */
+struct running_commit {
+    struct list link;
+    uint64_t first_segment;
+};
+static struct list running_commits = {&running_commits, &running_commits};
+
+uint64_t ledger_first_unsettled_segment(void)
+{
+    uint64_t first = UINT64_MAX;
+
+    LIST_FOR(item, &running_commits)
+    {
+        struct running_commit *c = LIST_ITEM(item, struct running_commit, link);
+        if (c->first_segment < first)
+            first = c->first_segment;
+    }
+    return first;
+}
+
 int ledger_commit(struct journal_record *records, size_t count)
 {
-    return journal_commit(journal, records, count);
+    struct running_commit running = {.first_segment =
+                                         journal_writer_active(journal_writer_of(journal))};
+
+    list_append(&running_commits, &running.link);
+    int rc = journal_commit(journal, records, count);
+    list_remove(&running.link);
+    return rc;
 }
 
 int ledger_flush(void)
@@ -298,13 +328,15 @@ int ledger_remove(struct entry *e)
 
     record_removed(&head, e->id.number, e->oldest_segment, e->message.segment);
     struct journal_record r = {.kind = RECORD_REMOVED, .head = str_span(&head)};
+    uint64_t file = e->file;
+    remember_finished(e);
+    /* Before anything waits: whoever sees it afterwards would remove it again. */
+    entry_free(e);
     int rc = str_error(&head) < 0 ? str_error(&head) : journal_append(journal, &r);
     str_fini(&head);
     /* Without the record the message comes back at the next start: a duplicate. */
-    remember_finished(e);
     if (rc == 0)
-        large_unlink_later(e->file);
-    entry_free(e);
+        large_unlink_later(file);
     return rc;
 }
 

@@ -67,5 +67,10 @@ void ledger_run_cleaner(void *arg);
 /* For the cleaner. */
 struct journal;
 struct journal *ledger_journal(void);
+/* Segments with this number and above may hold records that commits under way
+ * have written and no entry knows of. */
+uint64_t ledger_first_unsettled_segment(void);
+/* Clean segments as long as one is worth it. 0, or why it ended. */
+TASK_WAITS int ledger_clean(void);
 
 #endif

@@ -412,6 +412,11 @@ int64_t journal_writer_last(const struct journal_writer *w)
     return w->last_sequence;
 }
 
+uint64_t journal_writer_active(const struct journal_writer *w)
+{
+    return w->segments.len > 0 ? writer_active(w)->header.number : 0;
+}
+
 int journal_writer_error(const struct journal_writer *w)
 {
     return w->error;

@@ -66,6 +66,9 @@ int64_t journal_writer_last(const struct journal_writer *w);
 /* (owner) 0, or what made the journal read-only. */
 int journal_writer_error(const struct journal_writer *w);
 
+/* (owner) The segment that records go to now; 0: none yet. */
+uint64_t journal_writer_active(const struct journal_writer *w);
+
 /* --- slots --------------------------------------------------------------------------- */
 
 /* (owner) True when a free slot should be made ready soon. */
