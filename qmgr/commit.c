@@ -41,6 +41,8 @@ struct part {
 /* A message on its way into the journal. */
 struct commit {
     struct list link;
+    struct hash_node by_number; /* in `in_flight` while is_in_flight */
+    bool is_in_flight;
     struct client *client;
     struct ipc_in *request; /* holds the content */
     struct str joined;      /* envelope that came in parts */
@@ -52,6 +54,9 @@ struct commit {
 static struct list clients = {&clients, &clients};
 static struct list waiting = {&waiting, &waiting};
 static struct task_cond arrived = {{&arrived.waiters, &arrived.waiters}};
+/* Commits whose outcome is not known yet, by the number of their message. */
+static struct hash in_flight;
+static struct task_cond concluded = {{&concluded.waiters, &concluded.waiters}};
 static int queue_directory_fd = -1;
 
 void commit_init(int queue_fd)
@@ -134,8 +139,33 @@ static int check_space(void)
 /* --- commit -------------------------------------------------------------------------------------
  */
 
+static uint64_t hash_number(uint64_t number)
+{
+    return span_hash(span_make(&number, sizeof(number)));
+}
+
+static struct commit *find_in_flight(uint64_t number)
+{
+    for (struct hash_node *n = hash_first(&in_flight, hash_number(number)); n; n = hash_next(n)) {
+        struct commit *k = CONTAINER_OF(n, struct commit, by_number);
+        if (k->loaded.message.id.number == number)
+            return k;
+    }
+    return NULL;
+}
+
+static void leave_flight(struct commit *k)
+{
+    if (!k->is_in_flight)
+        return;
+    k->is_in_flight = false;
+    hash_remove(&in_flight, &k->by_number);
+    task_cond_broadcast(&concluded);
+}
+
 static void commit_free(struct commit *k)
 {
+    leave_flight(k);
     client_release(k->client);
     ipc_in_free(k->request);
     loaded_fini(&k->loaded);
@@ -243,8 +273,32 @@ static void run_file_commit(void *arg)
         return;
     }
     log_error("queue: large message %016llx: %s", (unsigned long long)m->file, error_text(rc));
+    ledger_drop_file(m->file);
     reply_error(k->client, k->request, rc);
     commit_free(k);
+}
+
+/* The same number twice at once would be two messages with one id. A commit that
+ * is under way owns its file: the client cannot drop it any more. */
+static int enter_flight(struct commit *k)
+{
+    uint64_t number = k->loaded.message.id.number, file = k->loaded.message.file;
+    struct client *c = k->client;
+
+    if (entry_find(number) != NULL)
+        return ledger_was_committed(number, k->commit_hash) ? ERR_EXISTS : ERR_DENIED;
+    if (find_in_flight(number) != NULL)
+        return ERR_TEMPORARY;
+    if (hash_insert(&in_flight, &k->by_number, hash_number(number)) < 0)
+        return -ENOMEM;
+    k->is_in_flight = true;
+    for (size_t i = 0; file != 0 && i < c->files.len; i++) {
+        if (c->files.items[i] == file) {
+            array_remove(&c->files, i);
+            break;
+        }
+    }
+    return 0;
 }
 
 /* Takes the request. */
@@ -263,12 +317,12 @@ static void answer_commit(struct client *c, struct ipc_in *request)
     list_init(&k->link);
     loaded_init(&k->loaded);
     int rc = decode_commit(k);
-    uint64_t number = k->loaded.message.id.number;
-    if (rc == 0 && entry_find(number) != NULL)
-        rc = ledger_was_committed(number, k->commit_hash) ? ERR_EXISTS : ERR_DENIED;
+    if (rc == 0)
+        rc = enter_flight(k);
     if (rc == 0 && k->loaded.message.file != 0) {
         if (tasks_spawn("commit-file", run_file_commit, k) == 0)
             return;
+        ledger_drop_file(k->loaded.message.file);
         rc = -ENOMEM;
     }
     if (rc == 0) {
@@ -291,6 +345,9 @@ static void conclude(struct commit *k, const struct journal_record *r, int rc)
     reply_error(k->client, k->request, rc);
     if (rc < 0) {
         log_warn("queue: a message was not accepted: %s", error_text(rc));
+        /* The next start may find its record all the same: its file is not
+         * removed now, but when it is stale. */
+        large_forget(m->file);
         commit_free(k);
         return;
     }
@@ -302,9 +359,7 @@ static void conclude(struct commit *k, const struct journal_record *r, int rc)
     e->flags = (uint8_t)(k->loaded.flags & ENTRY_FLAGS);
     entry_set_message(e, &r->at);
     large_use(m->file);
-    for (size_t i = 0; i < k->client->files.len; i++)
-        if (k->client->files.items[i] == m->file)
-            array_remove(&k->client->files, i);
+    leave_flight(k); /* while it has its number */
     active_accept(e, &k->loaded);
     loaded_init(&k->loaded);
     commit_free(k);
@@ -435,26 +490,37 @@ static int answer_committed(struct client *c, const struct ipc_in *request)
     struct ipc_out m;
     struct span commit;
     uint64_t number;
+    int rc = 0;
 
     if (ipc_get_u64(request, "number", &number) < 0 || ipc_get(request, "commit", &commit) < 0)
         return ERR_PROTOCOL;
+    while (rc == 0 && find_in_flight(number) != NULL)
+        rc = task_cond_wait(&concluded, DEADLINE_NONE);
+    if (rc < 0)
+        return rc;
     begin_reply(&m, request, 0);
     ipc_put_bool(&m, "committed", ledger_was_committed(number, ledger_commit_hash(commit)));
     send_reply(c, &m);
     return 0;
 }
 
-/* An agent presents what it could not tell the qmgr before. */
+/* An agent presents what it could not tell the qmgr before. That it had the
+ * message shows in the commit id, which nobody else knows: otherwise any
+ * receiver could end the mail of all others. */
 static int answer_results(struct client *c, const struct ipc_in *request)
 {
     struct ipc_walk walk = {0};
     struct queue_id id;
-    struct span text;
+    struct span text, commit;
     uint64_t attempt;
     int rc = 0;
 
     if (ipc_get(request, "queue-id", &text) < 0 || queue_id_parse(text, &id) < 0 ||
-        ipc_get_u64(request, "attempt", &attempt) < 0 || attempt > UINT32_MAX)
+        ipc_get(request, "commit", &commit) < 0 || ipc_get_u64(request, "attempt", &attempt) < 0 ||
+        attempt > UINT32_MAX)
+        return ERR_PROTOCOL;
+    if (entry_find(id.number) != NULL &&
+        !ledger_was_committed(id.number, ledger_commit_hash(commit)))
         return ERR_PROTOCOL;
     while (rc == 0 && ipc_walk(request, &walk)) {
         struct entry *e = entry_find(id.number);

@@ -38,6 +38,7 @@ struct job {
     struct connection *connection;
     struct list link, dirty_link;
     uint64_t number;        /* qmgr's number of the job */
+    struct str commit;      /* the message's, which shows that it was given to us */
     struct ipc_in *request; /* holds the inline content */
     bool *reported;
     struct str unsent; /* "result" values, for the next message */
@@ -154,6 +155,7 @@ static void job_free(struct job *job)
     job_release_message(job);
     str_fini(&job->unsent);
     str_fini(&job->kept);
+    str_fini(&job->commit);
     free(job);
 }
 
@@ -192,6 +194,9 @@ static int job_decode(struct job *job, struct ipc_in *m)
         return rc;
     if (job->message.recipients.len == 0)
         return ERR_PROTOCOL;
+    rc = str_set(&job->commit, job->message.commit);
+    if (rc < 0)
+        return rc;
     job->reported = mem_new(job->message.recipients.len * sizeof(bool));
     if (job->reported == NULL)
         return -ENOMEM;
@@ -353,6 +358,7 @@ static int hand_over_job(struct queue_client *cl, struct job *job)
 
         ipc_begin(&request, "results");
         ipc_put(&request, "queue-id", span_cstr(job->queue_id));
+        ipc_put(&request, "commit", str_span(&job->commit));
         ipc_put_u64(&request, "attempt", job->deliver.attempt);
         put_results(&request, &kept);
         rc = queue_client_call(cl, &request, &reply);

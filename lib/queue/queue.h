@@ -12,7 +12,7 @@
  *   part key envelope                  -> nothing (pieces of a long envelope)
  *   commit number commit [key] envelope [content]  -> error
  *   committed number commit                -> committed
- *   results queue-id attempt result... -> nothing (see deliver.h)
+ *   results queue-id commit attempt result... -> nothing (see deliver.h)
  * A reply carries "error": 0 or a code of base/error.h, and "reason" then.
  */
 #ifndef QUEUE_QUEUE_H
