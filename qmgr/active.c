@@ -120,6 +120,10 @@ static void begin_pass(struct active *a)
 {
     enum assign_verdict verdict;
 
+    if (a->is_delete_wanted || a->is_hold_wanted || a->is_requeue_wanted) {
+        finish_pass(a);
+        return;
+    }
     log_active(a);
     a->pins++;
     int rc = assign_jobs(a, &verdict);

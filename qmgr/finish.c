@@ -233,6 +233,27 @@ static bool has_new_recipient(const struct active *a)
     return false;
 }
 
+/* With what an admin wanted, also while this waited. */
+static void write_deferral(struct active *a, int64_t now)
+{
+    bool is_held, is_requeued;
+    int rc;
+
+    do {
+        is_held = a->is_hold_wanted;
+        is_requeued = a->is_requeue_wanted;
+        if (is_requeued) {
+            a->loaded.flags |= ENTRY_ROUTE_ANEW;
+            a->loaded.next_attempt_s = now;
+        }
+        if (is_held)
+            a->loaded.flags |= ENTRY_HOLD;
+        rc = ledger_write_state(a->entry, &a->loaded);
+    } while (rc == 0 && (is_held != a->is_hold_wanted || is_requeued != a->is_requeue_wanted));
+    if (rc < 0 && rc != ERR_READ_ONLY)
+        log_error("%s: cannot write its state: %s", a->queue_id, error_text(rc));
+}
+
 /* Wait as long as it has waited, within bounds. */
 static void defer_message(struct active *a)
 {
@@ -247,15 +268,11 @@ static void defer_message(struct active *a)
     if (has_new_recipient(a))
         wait = 0;
     a->loaded.next_attempt_s = now + wait;
-    if (a->is_requeue_wanted) {
-        a->loaded.flags |= ENTRY_ROUTE_ANEW;
-        a->loaded.next_attempt_s = now;
+    write_deferral(a, now);
+    if (a->is_delete_wanted) {
+        remove_message(a);
+        return;
     }
-    if (a->is_hold_wanted)
-        a->loaded.flags |= ENTRY_HOLD;
-    int rc = ledger_write_state(e, &a->loaded);
-    if (rc < 0 && rc != ERR_READ_ONLY)
-        log_error("%s: cannot write its state: %s", a->queue_id, error_text(rc));
     if (wait == 0 && !a->is_hold_wanted && !a->is_requeue_wanted) {
         active_again(a);
         return;
@@ -310,6 +327,9 @@ void finish_pass(struct active *a)
     settle_unwanted(a);
     bool is_quiet = a->is_delete_wanted || (!has_subject(a, BOUNCE_FAILURE) &&
                                             !has_subject(a, BOUNCE_SUCCESS) && !is_delay_due(a));
+    /* A notification may take long, and agents forget their results before it ends. */
+    if (!is_quiet)
+        ledger_write_state(a->entry, &a->loaded);
     if (is_quiet || tasks_spawn("notify", run_notifications, a) < 0)
         conclude(a);
 }

@@ -9,19 +9,21 @@
 /* Write what changed about a message that is not active: load, change, write. */
 static int change(struct entry *e, void (*edit)(struct loaded *l))
 {
+    enum entry_place place = e->place == ENTRY_PARKED ? ENTRY_INCOMING : e->place;
     uint64_t number = e->id.number;
     struct loaded l;
-    int rc = ledger_load(e, &l, false);
 
-    if (rc == 0 && entry_find(number) != e)
-        rc = ERR_NOT_FOUND;
-    if (rc == 0 && (e->active != NULL || e->place == ENTRY_NOWHERE))
-        rc = -EAGAIN; /* it became active meanwhile */
+    entry_move(e, ENTRY_NOWHERE); /* nobody else takes it while this waits */
+    int rc = ledger_load(e, &l, false);
     if (rc == 0) {
         edit(&l);
         rc = ledger_write_state(e, &l);
     }
     loaded_fini(&l);
+    if (entry_find(number) == e) {
+        entry_move(e, place);
+        active_kick();
+    }
     return rc;
 }
 
@@ -87,7 +89,7 @@ int active_hold(struct entry *e, bool on)
         return 0;
     }
     int rc = change(e, on ? edit_hold : edit_release);
-    if (rc == 0 && e->active == NULL) {
+    if (rc == 0) {
         e->next_attempt_s = clock_wall_s();
         entry_move(e, on ? ENTRY_ON_HOLD : ENTRY_DEFERRED);
         active_kick();
@@ -109,7 +111,7 @@ int active_requeue(struct entry *e)
         return 0;
     }
     int rc = change(e, edit_requeue);
-    if (rc == 0 && e->active == NULL) {
+    if (rc == 0) {
         e->next_attempt_s = clock_wall_s();
         entry_move(e, ENTRY_DEFERRED);
         active_kick();
