@@ -100,10 +100,10 @@ def send_smtplib(lab, wire):
         return text.decode()
 
 
-def run(command):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          errors="replace", timeout=60, check=False)
-    return done.returncode, done.stdout
+def run(command, data=b""):
+    done = subprocess.run(command, input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          timeout=60, check=False)
+    return done.returncode, done.stdout.decode(errors="replace")
 
 
 def send_curl(lab, wire):
@@ -121,13 +121,11 @@ def send_curl(lab, wire):
 
 
 def send_swaks(lab, wire):
-    with tempfile.NamedTemporaryFile() as message:
-        message.write(wire.replace(b"\r\n", b"\n"))
-        message.flush()
-        code, out = run(["swaks", "--server", f"127.0.0.1:{lab.SUBMISSION_PORT}", "-tls",
-                         "--tls-ca-path", lab.CA, "-a", "PLAIN", "-au", SENDER, "-ap", "pass",
-                         "-f", SENDER, "-t", f"{LOCAL},{REMOTE}", "--data",
-                         f"@{message.name}"])
+    # --no-data-fixup: swaks sends what it is given, so the end of data is ours to give.
+    stuffed = wire.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+    code, out = run(["swaks", "--server", f"127.0.0.1:{lab.SUBMISSION_PORT}", "-tls", "--tls-ca-path",
+                     lab.CA, "-a", "PLAIN", "-au", SENDER, "-ap", "pass", "-f", SENDER, "-t",
+                     f"{LOCAL},{REMOTE}", "--no-data-fixup", "--data", "-"], stuffed)
     if code:
         raise RuntimeError(out)
     return next(line for line in out.splitlines() if "queued as" in line)
@@ -139,7 +137,7 @@ def sender_for(number, wire):
     is_ascii = all(octet < 128 for octet in wire)
     if shutil.which("curl") and is_ascii and not wire.startswith(b"."):
         clients.append(("curl", send_curl))
-    if shutil.which("swaks") and is_ascii and b"%" not in wire and not oddity_of(wire):
+    if shutil.which("swaks") and is_ascii and b"%" not in wire and not wire.startswith(b"."):
         clients.append(("swaks", send_swaks))
     return clients[number % len(clients)]
 
@@ -166,10 +164,22 @@ def find_copy(copies, wire):
     return next((copy for copy in copies if copy.endswith(wire)), None)
 
 
+def first_difference(copies, wire):
+    """The first line of the message that its nearest copy does not have, for the reader."""
+    lines = wire.split(b"\r\n")
+    best, depth = None, -1
+    for copy in copies:
+        got = copy.split(b"\r\n")
+        common = next((i for i in range(1, len(lines) + 1) if got[-i:] != lines[-i:]), len(lines) + 1) - 1
+        if common > depth:
+            best, depth = got, common
+    return f"line {len(lines) - depth}: sent {lines[-depth - 1][:90]!r}, got {best[-depth - 1][:90]!r}"
+
+
 def check(name, where, copies, wire):
     copy = find_copy(copies, wire)
     if copy is None:
-        say(f"   MISSING {name}: not as it was sent in {where}")
+        say(f"   MISSING {name}: not as it was sent in {where}: {first_difference(copies, wire)}")
         return False
     added = copy[:len(copy) - len(wire)]
     names = [line.split(b":")[0].decode() for line in added.split(b"\r\n") if line and line[:1] not in b" \t"]
