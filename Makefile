@@ -130,7 +130,7 @@ unit: unit-programs
 .PHONY: fuzz
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # Program folders whose sessions have a target.
-FUZZ_FOLDERS := smtpd
+FUZZ_FOLDERS := smtpd smtp
 FUZZ_SOURCES = $(foreach lib,$(LIBS),$(call lib_sources,$(lib))) $(foreach dir,$(FUZZ_FOLDERS),$(call folder_sources,$(dir)))
 build-fuzz/%.o: %.c
 	@mkdir -p $(@D)
@@ -138,6 +138,10 @@ build-fuzz/%.o: %.c
 build-fuzz/libwaypost.a: $(patsubst %.c,build-fuzz/%.o,$(FUZZ_SOURCES))
 	$(Q)rm -f $@; $(AR) rcs $@ $^
 build-fuzz/%: build-fuzz/tests/fuzz/%.o build-fuzz/libwaypost.a
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(ALL_LIBS)
+# imapd's names are its own: its objects come first, and only here.
+FUZZ_IMAPD := $(patsubst %.c,build-fuzz/%.o,$(call folder_sources,imapd))
+build-fuzz/fuzz_imapd_%: build-fuzz/tests/fuzz/fuzz_imapd_%.o $(FUZZ_IMAPD) build-fuzz/libwaypost.a
 	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(ALL_LIBS)
 fuzz: $(addprefix build-fuzz/,$(FUZZ_TARGETS))
 .SECONDARY:

@@ -20,6 +20,7 @@ struct peer {
     unsigned seed;
     struct span script; /* what the peer still says; then it ends its direction */
     bool pauses;        /* at PEER_PAUSE in the script it waits until it is told more */
+    unsigned last_wait; /* that was followed by reading or writing */
     size_t heard;       /* octets it had received when it last spoke */
     int end;            /* what a read gives then: 0 or a negative code */
     bool yields;        /* other tasks run when the peer is waited for */
