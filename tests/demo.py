@@ -198,15 +198,17 @@ def describe_odd(name, why, copies, wire):
     return f"{name} ({why}): arrived with {len(copy)} octets for {len(wire)} sent"
 
 
+def lines_about(log, queue_id):
+    return [line for line in log.splitlines() if f"]: {queue_id}:" in line]
+
+
 def show_path(lab, internet, queue_id):
     say("   path:")
-    for title, log in (("example.test", lab.log()), ("internet.test", internet.log())):
-        ids = [queue_id] if title == "example.test" else []
-        for line in log.splitlines():
-            if title == "internet.test" and any(queue_id in word for word in line.split()):
-                ids.append(line.split("]: ")[1].split(":")[0])
-            if any(f"]: {known}:" in line for known in ids):
-                say(f"     {title}  {line}")
+    for line in lines_about(lab.log(), queue_id):
+        say(f"     example.test   {line}")
+        if "status=sent (250 " in line and "queued as " in line:
+            for further in lines_about(internet.log(), line.split("queued as ")[1].rstrip(")")):
+                say(f"     internet.test  {further}")
 
 
 # --- the whole -------------------------------------------------------------------------------------
