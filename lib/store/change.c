@@ -230,13 +230,17 @@ static int build_expunge(struct index_txn *t, struct commit *c, void *arg)
 
 int store_expunge(struct store_view *v, const uint32_t *uids, size_t count, bool any_flag)
 {
-    struct selection_source source = {
-        .box = v->mailbox, .uids = uids, .count = count, .filter = any_flag ? NULL : is_deleted};
+    struct expunge_change change = {
+        .source = {.box = v->mailbox,
+                   .uids = uids,
+                   .count = count,
+                   .filter = any_flag ? NULL : is_deleted},
+    };
     int rc = check_view(v);
 
     if (rc < 0 || (uids != NULL && count == 0))
         return rc;
-    return account_commit(v->account, NULL, build_expunge, &source);
+    return account_commit(v->account, NULL, build_expunge, &change);
 }
 
 /* --- copy and move ---------------------------------------------------------------------------- */
