@@ -217,6 +217,10 @@ static int begin_body(struct queue_upload *u)
 
     if (last == NULL || u->line_start >= last->offset + last->length)
         return 0;
+    if (u->line_start < last->offset) { /* something was put into the middle of that line */
+        last->flags &= ~(uint32_t)QUEUE_EXTENT_HEADER;
+        return 0;
+    }
     end = last->offset + last->length;
     last->length = u->line_start - last->offset;
     if (last->length == 0)
@@ -276,6 +280,9 @@ static int insert(struct queue_upload *u, uint64_t at, struct span octets)
         return ERR_LIMIT;
     *e = (struct queue_extent){offset, octets.n,
                                queue_scan(&scan, octets) | (is_header ? QUEUE_EXTENT_HEADER : 0)};
+    /* The next line is stored behind what was put in. */
+    if (u->line_start == offset)
+        u->line_start = store_end(u);
     return 0;
 }
 
