@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "qmgr/submit.h"
 
 enum { READ_PIECE = 32768, NAME_MAX_OCTETS = 64 };
+#define ASIDE ".bad"
 
 static struct {
     struct intake_options intake;
@@ -231,12 +233,18 @@ static int submit(struct file *f, const struct drop *d, struct span first)
     return rc;
 }
 
-/* Cannot be mail, and never will be: kept for the admin, not tried again. */
+/* Cannot be mail, and never will be: kept for the admin, not tried again. The file is
+ * its sender's, so its name says so, not its mode. */
 static void set_aside(const struct file *f, int error)
 {
-    log_error("maildrop/%s: %s: set aside (mode 0)", f->name, error_text(error));
-    if (fchmodat(pickup.maildrop, f->name, 0, 0) < 0)
-        log_warn("maildrop/%s: %s", f->name, error_text(-errno));
+    char aside[NAME_MAX_OCTETS + sizeof(ASIDE)];
+
+    snprintf(aside, sizeof(aside), "%s%s", f->name, ASIDE);
+    if (renameat(pickup.maildrop, f->name, pickup.maildrop, aside) < 0)
+        log_error("maildrop/%s: %s; cannot be set aside: %s", f->name, error_text(error),
+                  error_text(-errno));
+    else
+        log_error("maildrop/%s: %s: set aside as %s", f->name, error_text(error), aside);
 }
 
 static void take_file(const char *name)
@@ -296,7 +304,7 @@ static void run_list(void *arg)
     while ((item = readdir(d)) != NULL) {
         struct stat st;
 
-        if (item->d_name[0] == '.' ||
+        if (item->d_name[0] == '.' || span_iends(span_cstr(item->d_name), SPAN_LIT(ASIDE)) ||
             fstatat(pickup.maildrop, item->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
             (st.st_mode & S_IXUSR) == 0)
             continue;
