@@ -106,7 +106,7 @@ static const struct param rows[] = {
      "Most sessions at once of one user from one address; 0: no limit."},
     {"imap_idle_timeout", PARAM_TIME, "30m", 1, 0, "imapd", PARAM_HONOURED,
      "Time after which an IMAP client that sends nothing is logged out."},
-    {"imap_max_line_length", PARAM_INT, "65536", 1024, 0, "imapd imap-login", PARAM_HONOURED,
+    {"imap_max_line_length", PARAM_INT, "65536", 1024, 0, "imapd", PARAM_HONOURED,
      "Longest command line in bytes, literals aside, that an IMAP client may send."},
     {"imap_idle_notify_interval", PARAM_TIME, "2m", 1, 0, "imapd", PARAM_HONOURED,
      "Time between two signs of life to a client in IDLE."},
