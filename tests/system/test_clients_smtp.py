@@ -134,7 +134,6 @@ set smtp_authenticators = "plain"
 set ssl_starttls = yes
 set ssl_force_tls = yes
 set ssl_ca_certificates_file = "{lab.CA}"
-set ssl_usesystemcerts = no
 set copy = no
 """)
     status, out = run_tool(peer_tool("mutt"), "-n", "-F", str(rc), "-s", "mutt-sends", "-a", str(attachment), "--",
