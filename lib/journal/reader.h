@@ -27,7 +27,8 @@ struct journal_reader;
 /* from NULL or zero: the newest segment that begins with a snapshot, else the
  * oldest segment. ERR_NOT_FOUND: no journal here, or the cursor's segment is gone
  * (start again from zero). heads_only: bodies in sealed segments are neither read
- * nor checked, and record->body is empty (a rebuild of the index). */
+ * nor checked, and record->body is empty, but a snapshot is whole (a rebuild of the
+ * index). */
 int journal_reader_open(struct disk *disk, const struct journal_cursor *from, bool heads_only,
                         struct journal_reader **out);
 void journal_reader_close(struct journal_reader *r);

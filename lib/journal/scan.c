@@ -94,7 +94,7 @@ static int try_record(struct scan *s, uint64_t offset, struct journal_record *r,
                       struct record_header *h)
 {
     const unsigned char *p;
-    bool skip_body = s->heads_only;
+    bool skip_body;
     size_t need;
     int rc;
 
@@ -107,6 +107,8 @@ static int try_record(struct scan *s, uint64_t offset, struct journal_record *r,
         (RULE(RULE_TAG) && h->tag != s->header.nonce) || h->length > s->end - offset ||
         (RULE(RULE_CHAIN) && h->prev != s->prev))
         return 0;
+    /* A snapshot is its body. */
+    skip_body = s->heads_only && h->kind != JOURNAL_OPEN;
     need = skip_body ? h->head_length : h->length;
     rc = window(s, offset, need, &p);
     if (rc < 0 || p == NULL)
