@@ -9,13 +9,13 @@
 #include "pop3d/retrieve.h"
 
 enum {
-    LINE_MAX_OCTETS = 1024, /* RFC 2449 4: at least 255 */
     BAD_COMMANDS_MAX = 20,
 };
 
 static struct {
     struct store *store;
     int64_t idle_ms;
+    size_t line_limit;
 } shared;
 
 struct session {
@@ -39,6 +39,7 @@ int session_start(const struct conf *conf, int directory)
         return -ENOENT;
     }
     shared.idle_ms = conf_ms(conf, "pop3_idle_timeout");
+    shared.line_limit = (size_t)conf_int(conf, "pop3_line_length_limit");
     store_options_load(&options, conf);
     return store_new(&shared.store, directory, &options);
 }
@@ -287,7 +288,7 @@ static void run_commands(struct session *s)
 
     say(s, "+OK Logged in.");
     while (!s->is_over) {
-        int rc = stream_read_line(stream, LINE_MAX_OCTETS, &line, patience());
+        int rc = stream_read_line(stream, shared.line_limit, &line, patience());
         if (rc == 0) {
             dispatch(s, line);
             continue;

@@ -180,12 +180,10 @@ static int load_tls(struct settings *s, struct str *why)
     const struct conf *conf = s->conf;
     int rc = load_tls_level(s, why);
     bool is_mandatory = s->level >= TLS_LEVEL_ENCRYPT;
-    struct str list_name = {0}, excluded = {0};
+    struct str excluded = {0};
 
     if (rc < 0 || s->level == TLS_LEVEL_NONE)
         return rc;
-    str_printf(&list_name, "tls_%s_cipherlist",
-               conf_string(conf, is_mandatory ? "smtp_tls_mandatory_ciphers" : "smtp_tls_ciphers"));
     str_append_cstr(&excluded, conf_string(conf, "smtp_tls_exclude_ciphers"));
     if (is_mandatory)
         str_printf(&excluded, " %s", conf_string(conf, "smtp_tls_mandatory_exclude_ciphers"));
@@ -199,7 +197,8 @@ static int load_tls(struct settings *s, struct str *why)
         .ca_path = conf_string(conf, "smtp_tls_CApath"),
         .protocols =
             conf_string(conf, is_mandatory ? "smtp_tls_mandatory_protocols" : "smtp_tls_protocols"),
-        .cipher_list = conf_string(conf, str_cstr(&list_name)),
+        .cipher_list = conf_cipher_list(conf, is_mandatory ? "smtp_tls_mandatory_ciphers"
+                                                           : "smtp_tls_ciphers"),
         .exclude_ciphers = str_cstr(&excluded),
         .verify_depth = (unsigned)conf_int(conf, "smtp_tls_scert_verifydepth"),
         .level = s->level,
@@ -209,7 +208,6 @@ static int load_tls(struct settings *s, struct str *why)
     s->tls_reuse = conf_bool(conf, "smtp_tls_connection_reuse");
     s->plaintext_after_us = conf_seconds(conf, "minimal_backoff_time") * 1000000;
     rc = tls_context_new_client(&s->tls, &options, why);
-    str_fini(&list_name);
     str_fini(&excluded);
     return rc;
 }

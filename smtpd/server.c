@@ -112,20 +112,6 @@ static void load_switches(struct server *s)
     s->auth_plain_tls = !list_has(conf, "smtpd_sasl_tls_security_options", "noplaintext");
 }
 
-/* smtpd_tls_ciphers and smtpd_tls_mandatory_ciphers name a list of OpenSSL's. */
-static const char *cipher_list(const struct conf *conf, bool is_mandatory)
-{
-    struct span grade = span_cstr(
-        conf_string(conf, is_mandatory ? "smtpd_tls_mandatory_ciphers" : "smtpd_tls_ciphers"));
-    struct str name = {0};
-    const char *list;
-
-    str_printf(&name, "tls_%.*s_cipherlist", SPAN_ARG(grade));
-    list = conf_string(conf, str_cstr(&name));
-    str_fini(&name);
-    return list;
-}
-
 /* Whether tlsproxy holds the keys for these certificates: it has those of main.cf;
  * what a master.cf entry sets for itself is read here. */
 static bool is_key_remote(const struct conf *conf)
@@ -173,7 +159,8 @@ static int load_tls(struct server *s, struct str *why)
         .ca_file = conf_string(conf, "smtpd_tls_CAfile"),
         .protocols = conf_string(conf, is_mandatory ? "smtpd_tls_mandatory_protocols"
                                                     : "smtpd_tls_protocols"),
-        .cipher_list = cipher_list(conf, is_mandatory),
+        .cipher_list = conf_cipher_list(conf, is_mandatory ? "smtpd_tls_mandatory_ciphers"
+                                                           : "smtpd_tls_ciphers"),
         .exclude_ciphers = conf_string(conf, "smtpd_tls_exclude_ciphers"),
         .prefer_server_ciphers = conf_bool(conf, "tls_preempt_cipherlist"),
         .level = is_mandatory ? TLS_LEVEL_ENCRYPT : TLS_LEVEL_MAY,

@@ -60,6 +60,10 @@ const char *conf_lookup(const struct conf *c, struct span name);
  * values of type PARAM_RAW and command lines. Negative with a reason. */
 int conf_expand(const struct conf *c, struct span text, struct str *out, struct str *why);
 
+/* The list of ciphers, in OpenSSL's syntax, for the grade that a parameter such as
+ * smtpd_tls_ciphers names. */
+const char *conf_cipher_list(const struct conf *c, const char *parameter);
+
 /* True when main.cf or -o sets it. */
 bool conf_is_set(const struct conf *c, const char *name);
 const char *conf_directory(const struct conf *c);

@@ -82,7 +82,7 @@ static const struct param rows[] = {
      "Look at an unquoted local part for \"@\", \"%\" and \"!\"."},
     {"resolve_null_domain", PARAM_BOOL, "no", 0, 0, "smtpd qmgr", PARAM_HONOURED,
      "Read user@ as local."},
-    {"resolve_numeric_domain", PARAM_BOOL, "no", 0, 0, "smtpd qmgr", PARAM_HONOURED,
+    {"resolve_numeric_domain", PARAM_BOOL, "no", 0, 0, "smtpd qmgr", PARAM_NOT_HONOURED,
      "Read user@1.2.3.4 as user@[1.2.3.4]."},
     {"sender_canonical_maps", PARAM_STRING, "", 0, 0, "smtpd pickup broker", PARAM_NOT_HONOURED,
      "Tables that rewrite sender addresses."},
