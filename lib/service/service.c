@@ -413,9 +413,26 @@ static void first_task(void *arg)
     live();
 }
 
+/* What the service asks for, else what the parameters say. */
+static int start_runtime(void)
+{
+    static const char *const parameters[TASK_POOLS] = {
+        [TASK_POOL_SYNC] = "sync_thread_count",
+        [TASK_POOL_STORE] = "store_thread_count",
+        [TASK_POOL_CPU] = "cpu_thread_count",
+    };
+    struct task_options options = process.service->tasks;
+
+    for (size_t i = 0; i < TASK_POOLS; i++) {
+        if (options.threads[i] == 0)
+            options.threads[i] = (unsigned)conf_int(process.conf, parameters[i]);
+    }
+    return task_runtime_init(&options);
+}
+
 static void run(void)
 {
-    int code = task_runtime_init(&process.service->tasks);
+    int code = start_runtime();
 
     if (code == 0)
         code = task_signal(SIGTERM, on_sigterm);
@@ -492,6 +509,13 @@ int service_directory(const char *parameter)
             return directories[i].fd;
     }
     panic("%s is not one of this service's paths", parameter);
+}
+
+void service_allow_reading(int directory)
+{
+    ENSURE(directory_count < PATHS_MAX);
+    directories[directory_count].parameter = "";
+    directories[directory_count++].fd = directory;
 }
 
 bool service_is_draining(void)

@@ -109,6 +109,9 @@ char *const *service_arguments(void);
 /* Descriptor of a directory that .paths named, opened before the sandbox; -1
  * when the directory did not exist. Stays the library's. */
 int service_directory(const char *parameter);
+/* In on_load: files below this directory may be read behind the sandbox, too (rights
+ * SERVICE_READ_FILES), for files whose name is a parameter. Borrowed. */
+void service_allow_reading(int directory);
 bool service_is_draining(void);
 /* End this process in an orderly way (as on a reload: no new clients, sessions
  * finish), with a reason that is logged; master starts another one when needed. */
