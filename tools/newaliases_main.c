@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "conf/param.h"
 #include "table.h"
-#include "tool_log.h"
+#include "tools/tool_log.h"
 
 int main(int argc, char **argv)
 {

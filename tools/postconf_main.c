@@ -12,7 +12,7 @@
 #include "conf/check.h"
 #include "conf/param.h"
 #include "postconf.h"
-#include "tool_log.h"
+#include "tools/tool_log.h"
 
 enum mode { SHOW, SERVICES, OVERRIDES, TYPES, EDIT };
 

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "conf/param.h"
 #include "table.h"
-#include "tool_log.h"
+#include "tools/tool_log.h"
 
 struct command {
     struct table_options o;

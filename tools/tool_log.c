@@ -1,5 +1,5 @@
 /* tool_log.c: see tool_log.h. */
-#include "tool_log.h"
+#include "tools/tool_log.h"
 
 #include <stdio.h>
 #include <string.h>
