@@ -3,7 +3,7 @@
 #include "queue/deliver.h"
 
 static const char *const statuses[DELIVER_STATUSES] = {
-    "sent", "deferred", "bounced", "expired", "sent", "undeliverable", "deliverable",
+    "sent", "deferred", "bounced", "expired", "expanded", "undeliverable", "deliverable",
 };
 
 const char *deliver_status_text(enum deliver_status status)

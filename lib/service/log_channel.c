@@ -120,7 +120,8 @@ static void take_line(void *arg, enum log_level level, struct span text)
     if (!channel.is_batching || is_urgent || !pthread_equal(pthread_self(), channel.loop_thread))
         send_batch();
     else
-        task_turn_end(&channel.hook);
+        /* What was done is in the log before anybody is told and logs what follows. */
+        task_turn_end_first(&channel.hook);
     pthread_mutex_unlock(&channel.mutex);
 }
 

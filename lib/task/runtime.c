@@ -277,6 +277,14 @@ void task_turn_end(struct task_turn_hook *hook)
     list_append(&task_runtime.hooks, &hook->link);
 }
 
+void task_turn_end_first(struct task_turn_hook *hook)
+{
+    if (hook->is_asked)
+        return;
+    hook->is_asked = true;
+    list_prepend(&task_runtime.hooks, &hook->link);
+}
+
 void task_turn_forget(struct task_turn_hook *hook)
 {
     if (!hook->is_asked)

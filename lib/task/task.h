@@ -203,6 +203,8 @@ struct task_turn_hook {
     bool is_asked;
 };
 void task_turn_end(struct task_turn_hook *hook);
+/* The same, ahead of those that asked already. */
+void task_turn_end_first(struct task_turn_hook *hook);
 /* Before an asked hook's memory goes away. */
 void task_turn_forget(struct task_turn_hook *hook);
 /* Microseconds on the monotonic clock, read once per turn: for statistics. */
