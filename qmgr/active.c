@@ -6,6 +6,7 @@
 #include "qmgr/assign.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "mail/address.h"
 #include "qmgr/finish.h"
 #include "qmgr/transport.h"
 
@@ -104,9 +105,12 @@ void active_accept(struct entry *e, struct loaded *l)
 
 static void log_active(const struct active *a)
 {
-    log_info("%s: from=<%.*s>, size=%llu, nrcpt=%zu (queue active)", a->queue_id,
-             SPAN_ARG(a->loaded.message.sender), (unsigned long long)a->loaded.message.size,
-             loaded_pending(&a->loaded));
+    struct str sender = {0};
+
+    address_print_text(&sender, a->loaded.message.sender);
+    log_info("%s: from=<%s>, size=%llu, nrcpt=%zu (queue active)", a->queue_id, str_cstr(&sender),
+             (unsigned long long)a->loaded.message.size, loaded_pending(&a->loaded));
+    str_fini(&sender);
 }
 
 /* The message waits again; nothing was tried. */

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "mail/address.h"
 #include "queue/bounce.h"
 #include "qmgr/tasks.h"
 
@@ -179,9 +180,12 @@ static bool is_expired(const struct active *a)
 
 static void expire(struct active *a)
 {
-    log_info("%s: from=<%.*s>, status=%s, returned to sender", a->queue_id,
-             SPAN_ARG(a->loaded.message.sender),
+    struct str sender = {0};
+
+    address_print_text(&sender, a->loaded.message.sender);
+    log_info("%s: from=<%s>, status=%s, returned to sender", a->queue_id, str_cstr(&sender),
              a->loaded.flags & ENTRY_EXPIRE ? "force-expired" : "expired");
+    str_fini(&sender);
     for (size_t i = 0; i < a->loaded.outcomes.len; i++) {
         struct outcome *o = &a->loaded.outcomes.items[i];
 

@@ -4,20 +4,6 @@
 #include "mail/address.h"
 #include "smtp/settings.h"
 
-/* Of letters, digits and what an atom may hold: nothing to quote. */
-static bool is_plain(struct span address)
-{
-    for (size_t i = 0; i < address.n; i++) {
-        char c = address.p[i];
-        if (!ascii_is_alpha(c) && !ascii_is_digit(c) &&
-            (c == '\0' || strchr("@-_+=/~^*!#$%&'?`{}|", c) == NULL) &&
-            (c != '.' || i == 0 || i + 1 == address.n || strchr(".@", address.p[i + 1]) ||
-             address.p[i - 1] == '@'))
-            return false;
-    }
-    return span_find(address, '@') == span_rfind(address, '@');
-}
-
 static bool has_control(struct span text)
 {
     for (size_t i = 0; i < text.n; i++)
@@ -28,25 +14,19 @@ static bool has_control(struct span text)
 
 bool envelope_is_writable(struct span address)
 {
-    return address.n > 0 && !has_control(address);
+    struct span domain = span_drop(address, (size_t)(span_rfind(address, '@') + 1));
+
+    if (address.n == 0 || has_control(address))
+        return false;
+    /* A local part can be quoted; a domain with these would end its command early. */
+    return domain.n == address.n ||
+           (span_find(domain, ' ') < 0 && span_find(domain, '<') < 0 && span_find(domain, '>') < 0);
 }
 
-/* smtp_quote_rfc821_envelope: the local part is quoted where it must be. */
+/* The local part is quoted where it must be. */
 static int put_address(struct str *out, struct span text)
 {
-    struct arena arena = {0};
-    struct address address;
-    int rc;
-
-    if (is_plain(text))
-        return str_append(out, text);
-    if (has_control(text))
-        return ERR_SYNTAX;
-    if (address_parse(&arena, text, ADDRESS_STRICT | ADDRESS_ALLOW_UTF8, &address) < 0)
-        address_from_internal(text, &address);
-    rc = address_print(out, &address);
-    arena_reset(&arena);
-    return rc;
+    return has_control(text) ? ERR_SYNTAX : address_print_text(out, text);
 }
 
 static void put_xtext(struct str *out, const char *name, struct span value)

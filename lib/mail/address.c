@@ -278,6 +278,31 @@ int address_print(struct str *out, const struct address *a)
     return str_error(out);
 }
 
+/* One '@', and nothing in front of it or behind it that would have to be quoted. */
+static bool is_plain(struct span text)
+{
+    ptrdiff_t at = span_find(text, '@');
+
+    if (at < 0 || at != span_rfind(text, '@'))
+        return at < 0 && is_dot_string(text);
+    return is_dot_string(span_take(text, (size_t)at));
+}
+
+int address_print_text(struct str *out, struct span text)
+{
+    struct arena arena = {0};
+    struct address address;
+    int rc;
+
+    if (text.n == 0 || is_plain(text))
+        return str_append(out, text);
+    if (address_parse(&arena, text, ADDRESS_STRICT | ADDRESS_ALLOW_UTF8, &address) < 0)
+        address_from_internal(text, &address);
+    rc = address_print(out, &address);
+    arena_reset(&arena);
+    return rc;
+}
+
 int address_print_internal(struct str *out, const struct address *a)
 {
     if ((a->flags & ADDRESS_NULL) != 0)

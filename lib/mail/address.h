@@ -62,6 +62,9 @@ void address_from_internal(struct span text, struct address *out);
  * sender appends nothing. This is what stands between < and > on the wire and in
  * Postfix's log (info_log_address_format = external). */
 int address_print(struct str *out, const struct address *a);
+/* The same from text that is in this form already or in Postfix's internal form, as
+ * addresses of the queue are. */
+int address_print_text(struct str *out, struct span text);
 /* Append Postfix's internal form: unquoted local part, '@', domain. */
 int address_print_internal(struct str *out, const struct address *a);
 /* The first as a string of the arena; NULL over its budget. */

@@ -1,5 +1,6 @@
 /* The line that every delivery leaves, as Postfix writes it. */
 #include "base/log.h"
+#include "mail/address.h"
 #include "queue/deliver.h"
 
 static const char *const statuses[DELIVER_STATUSES] = {
@@ -67,9 +68,13 @@ void deliver_log(const char *queue_id, const struct queue_recipient *recipient,
     struct str line = {0};
     struct span address = result->log_address.n > 0 ? result->log_address : recipient->address;
 
-    str_printf(&line, "%s: to=<%.*s>", queue_id, SPAN_ARG(address));
-    if (recipient->original.n > 0 && !span_ieq(recipient->original, address))
-        str_printf(&line, ", orig_to=<%.*s>", SPAN_ARG(recipient->original));
+    str_printf(&line, "%s: to=<", queue_id);
+    address_print_text(&line, address);
+    if (recipient->original.n > 0 && !span_ieq(recipient->original, address)) {
+        str_append_cstr(&line, ">, orig_to=<");
+        address_print_text(&line, recipient->original);
+    }
+    str_append_char(&line, '>');
     if (result->relay.n > 0)
         str_printf(&line, ", relay=%.*s", SPAN_ARG(result->relay));
     else

@@ -237,6 +237,9 @@ static void test_commands(void **state)
     assert_false(envelope_is_writable(SPAN_LIT("a@b.test>\r\nDATA")));
     assert_false(envelope_is_writable(SPAN_LIT("a\0@b.test")));
     assert_false(envelope_is_writable(SPAN_LIT("")));
+    assert_false(envelope_is_writable(SPAN_LIT("a@b.test> NOTIFY=NEVER")));
+    assert_false(envelope_is_writable(SPAN_LIT("\"a@b.test>")));
+    assert_true(envelope_is_writable(SPAN_LIT("postmaster")));
     assert_true(envelope_is_writable(SPAN_LIT("a b>@b.test")));
 }
 
