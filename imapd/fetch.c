@@ -17,7 +17,9 @@
 enum {
     BATCH_FIRST = 32,
     BATCH_MAX = 256,
-    HEAD_OCTETS = 4096, /* read ahead of each message when only headers are asked for */
+    BATCH_WHOLE_MAX = 64, /* when messages are read ahead */
+    HEAD_OCTETS = 4096,   /* read ahead of each message when only headers are asked for */
+    WHOLE_OCTETS = 16384, /* messages up to this size are read ahead whole */
     WRITE_OCTETS = 8192,
 };
 
@@ -173,11 +175,15 @@ static int send_sections(struct fetch *f, const struct store_body *body)
 
 static bool find_in_head(struct fetch *f, const struct item *i)
 {
-    struct span header = i->head.p != NULL ? body_header(i->head) : SPAN_NONE;
+    struct span known = i->head;
 
-    if (header.n == 0)
+    if (known.p == NULL)
         return false;
-    body_find(header, f->answers, f->items.sections.len, &f->session->client->budget);
+    if (known.n != i->message->size) /* not all of it: enough if it has the header */
+        known = f->headers_only ? body_header(known) : SPAN_NONE;
+    if (known.n == 0)
+        return false;
+    body_find(known, f->answers, f->items.sections.len, &f->session->client->budget);
     return true;
 }
 
@@ -270,15 +276,32 @@ static int load_cached(struct fetch *f, const uint32_t *uids, size_t count,
     return store_cached(f->session->view, uids, count, &f->arena, *out);
 }
 
-static int load_heads(struct fetch *f, const uint32_t *uids, size_t count, struct span **out)
+/* The beginnings of messages where that may answer the sections: *out has one for each
+ * message of the batch, p NULL where there is none. */
+static int load_heads(struct fetch *f, const uint32_t *numbers, size_t count, struct span **out)
 {
-    *out = NULL;
-    if (!f->headers_only || count < 2)
-        return 0;
+    const struct store_message *messages = f->session->view->messages.items;
+    uint32_t *uids = ARENA_NEW_N(&f->arena, uint32_t, count);
+    struct span *heads = ARENA_NEW_N(&f->arena, struct span, count);
+    size_t limit = f->headers_only ? HEAD_OCTETS : WHOLE_OCTETS, wanted = 0, next = 0;
+    int rc;
+
     *out = ARENA_NEW_N(&f->arena, struct span, count);
-    if (*out == NULL)
+    if (uids == NULL || heads == NULL || *out == NULL)
         return -ENOMEM;
-    return store_heads(f->session->view, uids, count, HEAD_OCTETS, &f->arena, *out);
+    for (size_t k = 0; k < count; k++) {
+        const struct store_message *m = &messages[numbers[k] - 1];
+        if (f->headers_only || m->size <= limit)
+            uids[wanted++] = m->uid;
+    }
+    if (wanted == 0)
+        return 0;
+    rc = store_heads(f->session->view, uids, wanted, limit, &f->arena, heads);
+    for (size_t k = 0; k < count && rc == 0 && next < wanted; k++) {
+        if (messages[numbers[k] - 1].uid == uids[next])
+            (*out)[k] = heads[next++];
+    }
+    return rc;
 }
 
 static int answer_batch(struct fetch *f, const uint32_t *numbers, size_t count)
@@ -286,15 +309,15 @@ static int answer_batch(struct fetch *f, const uint32_t *numbers, size_t count)
     const struct store_message *messages = f->session->view->messages.items;
     uint32_t *uids = ARENA_NEW_N(&f->arena, uint32_t, count);
     struct store_cached *cached;
-    struct span *heads;
+    struct span *heads = NULL;
     int rc = uids == NULL ? -ENOMEM : 0;
 
     for (size_t k = 0; k < count && rc == 0; k++)
         uids[k] = messages[numbers[k] - 1].uid;
     if (rc == 0)
         rc = load_cached(f, uids, count, &cached);
-    if (rc == 0)
-        rc = load_heads(f, uids, count, &heads);
+    if (rc == 0 && f->items.sections.len > 0)
+        rc = load_heads(f, numbers, count, &heads);
     for (size_t k = 0; k < count && rc == 0; k++) {
         const struct store_message *m = &messages[numbers[k] - 1];
         struct item i = {
@@ -329,7 +352,8 @@ static int mark_seen(struct fetch *f)
 
 static int answer_all(struct fetch *f, const struct set *set)
 {
-    size_t batch = BATCH_FIRST, done = 0;
+    bool reads_whole = f->items.sections.len > 0 && !f->headers_only;
+    size_t batch = BATCH_FIRST, limit = reads_whole ? BATCH_WHOLE_MAX : BATCH_MAX, done = 0;
     int rc = 0;
 
     while (done < set->numbers.len && rc == 0) {
@@ -343,7 +367,7 @@ static int answer_all(struct fetch *f, const struct set *set)
             rc = marked;
         arena_reset(&f->arena);
         done += count;
-        if (batch < BATCH_MAX)
+        if (batch < limit)
             batch *= 2;
     }
     return rc;

@@ -9,7 +9,7 @@
 #include "imapd/search_key.h"
 
 enum {
-    BATCH = 128,        /* headers read ahead at once */
+    BATCH = 128,        /* messages read ahead at once */
     HEAD_OCTETS = 8192, /* of each */
     BREATH = 256,       /* messages between two pauses */
 };
@@ -42,30 +42,62 @@ static int match_stored(const struct search *q, size_t index)
     return rc < 0 ? rc : job.result;
 }
 
-/* Messages whose header decides: read in batches. */
-static int match_headers(const struct search *q, const uint32_t *indexes, size_t count,
-                         unsigned char *results)
+/* Messages read ahead, each with what is needed of it. */
+struct batch {
+    const struct search *search;
+    const uint32_t *indexes; /* in the view */
+    size_t count;
+    struct span heads[BATCH]; /* p NULL: gone, or decided */
+    unsigned char *results;
+    int rc;
+};
+
+static bool is_enough(const struct search *q, size_t index, struct span *head)
 {
+    if (head->n == q->session->view->messages.items[index].size)
+        return true;
+    if (q->needs_body)
+        return false;
+    *head = body_header(*head);
+    return head->n > 0;
+}
+
+/* On a worker: those of which enough was read. */
+static void match_heads(void *arg)
+{
+    struct batch *b = arg;
+
+    for (size_t i = 0; i < b->count && b->rc >= 0; i++) {
+        struct span head = b->heads[i];
+        if (head.p == NULL || !is_enough(b->search, b->indexes[i], &head))
+            continue;
+        b->rc = search_match_content(b->search, b->indexes[i], head);
+        b->results[b->indexes[i]] = b->rc == 1;
+        b->heads[i] = SPAN_NONE;
+    }
+}
+
+static int match_batch(struct batch *b)
+{
+    const struct search *q = b->search;
     struct session *s = q->session;
     struct arena arena;
     uint32_t uids[BATCH];
-    struct span heads[BATCH];
     int rc;
 
     arena_init(&arena, &s->client->budget);
-    for (size_t i = 0; i < count; i++)
-        uids[i] = s->view->messages.items[indexes[i]].uid;
-    rc = store_heads(s->view, uids, count, HEAD_OCTETS, &arena, heads);
-    for (size_t i = 0; i < count && rc >= 0; i++) {
-        struct span header = heads[i].p != NULL ? body_header(heads[i]) : SPAN_NONE;
-        if (heads[i].p == NULL)
+    for (size_t i = 0; i < b->count; i++)
+        uids[i] = s->view->messages.items[b->indexes[i]].uid;
+    rc = store_heads(s->view, uids, b->count, HEAD_OCTETS, &arena, b->heads);
+    if (rc == 0)
+        rc = task_offload(TASK_POOL_STORE, match_heads, b);
+    if (rc == 0)
+        rc = b->rc;
+    for (size_t i = 0; i < b->count && rc >= 0; i++) {
+        if (b->heads[i].p == NULL)
             continue;
-        rc = header.n > 0 ? search_match_content(q, indexes[i], header)
-                          : match_stored(q, indexes[i]);
-        if (rc >= 0)
-            results[indexes[i]] = rc == 1;
-        if (rc >= 0)
-            (void)task_breathe();
+        rc = match_stored(q, b->indexes[i]);
+        b->results[b->indexes[i]] = rc == 1;
     }
     arena_reset(&arena);
     return rc < 0 ? rc : 0;
@@ -77,19 +109,18 @@ static int match_rest(const struct search *q, const uint32_t *indexes, size_t co
 {
     int rc = 0;
 
-    if (!q->needs_body) {
-        for (size_t i = 0; i < count && rc == 0; i += BATCH)
-            rc = match_headers(q, indexes + i, count - i < BATCH ? count - i : BATCH, results);
-        return rc;
-    }
-    for (size_t i = 0; i < count && rc >= 0; i++) {
-        rc = match_stored(q, indexes[i]);
-        if (rc >= 0)
-            results[indexes[i]] = rc == 1;
-        if (rc >= 0 && task_is_cancelled())
+    for (size_t i = 0; i < count && rc == 0; i += BATCH) {
+        struct batch b = {
+            .search = q,
+            .indexes = indexes + i,
+            .count = count - i < BATCH ? count - i : BATCH,
+            .results = results,
+        };
+        rc = match_batch(&b);
+        if (rc == 0 && task_is_cancelled())
             rc = -ECANCELED;
     }
-    return rc < 0 ? rc : 0;
+    return rc;
 }
 
 static int match_view(const struct search *q, unsigned char *results, uint32_t *open,
