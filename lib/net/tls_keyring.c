@@ -127,6 +127,19 @@ static EVP_PKEY *find_key(struct tls_keyring *r, struct span fingerprint)
     return NULL;
 }
 
+/* What TLS 1.2 and 1.3 sign with; not MD5, for which texts can be made to fit. */
+static bool is_known_digest(struct span name)
+{
+    static const char *const digests[] = {"SHA1",     "SHA224",   "SHA256",   "SHA384",  "SHA512",
+                                          "SHA2-224", "SHA2-256", "SHA2-384", "SHA2-512"};
+
+    for (size_t i = 0; i < COUNT_OF(digests); i++) {
+        if (span_ieq(name, span_cstr(digests[i])))
+            return true;
+    }
+    return false;
+}
+
 static int set_padding(EVP_PKEY_CTX *ctx, struct span scheme)
 {
     if (span_eq(scheme, SPAN_LIT("ecdsa")))
@@ -153,7 +166,8 @@ int tls_keyring_sign(struct tls_keyring *r, const struct tls_sign_request *reque
 
     if (key == NULL)
         return ERR_NOT_FOUND;
-    if (!tls_is_handshake_text(request->data) || request->digest.n >= sizeof(digest))
+    if (!tls_is_handshake_text(request->data) || !is_known_digest(request->digest) ||
+        request->digest.n >= sizeof(digest))
         return ERR_DENIED;
     memcpy(digest, request->digest.p, request->digest.n);
     digest[request->digest.n] = '\0';
