@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "service/service.h"
 
 enum {
     CHECK_INTERVAL_MS = 250,
@@ -114,10 +115,12 @@ int users_open(struct users **out, const char *path, struct str *why)
                            : mem_strdup_or_die(SPAN_LIT("."));
     u->directory = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
     free(folder);
-    if (u->directory < 0)
+    if (u->directory < 0) {
         r.rc = -errno;
-    else
+    } else {
+        service_allow_reading(u->directory);
         read_if_changed(&r);
+    }
     if (r.rc < 0) {
         str_printf(why, "auth_passwd_file = %s: %s", path, error_text(r.rc));
         return r.rc;
