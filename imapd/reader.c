@@ -44,21 +44,33 @@ static bool find_literal(struct reader *r, struct span line)
     return true;
 }
 
+/* Drop a line that is too long, but for its beginning, which has the tag. */
+static int skip_long_line(struct reader *r, deadline_t deadline)
+{
+    enum { KEPT_OCTETS = 128 };
+    struct span start;
+    int rc = 0;
+
+    if (r->text.len == 0)
+        rc = stream_peek(r->stream, 1, &start, deadline);
+    if (rc == 0 && r->text.len == 0)
+        rc = str_append(&r->text, span_take(start, KEPT_OCTETS));
+    if (rc == 0)
+        rc = stream_skip_line(r->stream, deadline);
+    return rc < 0 ? rc : ERR_TOO_LONG;
+}
+
 int reader_line(struct reader *r, deadline_t deadline)
 {
     struct span line;
     int rc;
 
     r->has_literal = false;
-    if (r->lines >= r->line_limit) {
-        rc = stream_skip_line(r->stream, deadline);
-        return rc < 0 ? rc : ERR_TOO_LONG;
-    }
+    if (r->lines >= r->line_limit)
+        return skip_long_line(r, deadline);
     rc = stream_read_line(r->stream, r->line_limit - r->lines, &line, deadline);
-    if (rc == ERR_TOO_LONG) {
-        rc = stream_skip_line(r->stream, deadline);
-        return rc < 0 ? rc : ERR_TOO_LONG;
-    }
+    if (rc == ERR_TOO_LONG)
+        return skip_long_line(r, deadline);
     if (rc < 0)
         return rc;
     r->lines += line.n;

@@ -1,0 +1,213 @@
+"""IMAP sessions over the whole suite: what the command sequences do not show."""
+import imaplib
+import re
+import socket
+import time
+
+import pytest
+
+import suite
+
+MAIN_CF = "mail_max_userip_connections = 0\nsession_memory_limit = 1000000\n"
+MESSAGE = b"From: a@example.test\r\nSubject: one\r\n\r\nbody\r\n"
+
+
+class Raw:
+    """A client that says exactly what it is told to; in clear from this host."""
+
+    def __init__(self, lab, user):
+        self.socket = socket.create_connection(("127.0.0.1", lab.IMAP_PORT), timeout=suite.PATIENCE)
+        self.file = self.socket.makefile("rb")
+        self.file.readline()
+        assert b" OK " in self.command(b"LOGIN %s pass" % lab.address(user).encode())[-1]
+
+    def send(self, octets):
+        self.socket.sendall(octets)
+
+    def line(self):
+        line = self.file.readline()
+        match = re.search(rb"\{(\d+)\}\r\n$", line)
+        return line + self.file.read(int(match[1])) + self.line() if match else line
+
+    def command(self, octets):
+        """Responses up to the tagged one, or to the end of the connection."""
+        self.send(b"t " + octets + b"\r\n")
+        lines = []
+        while not lines or not (lines[-1].startswith(b"t ") or lines[-1] == b""):
+            lines.append(self.line())
+        return lines
+
+    def close(self):
+        self.socket.close()
+
+
+@pytest.fixture
+def raw(lab, request):
+    def connect(user):
+        client = Raw(lab, user)
+        request.addfinalizer(client.close)
+        return client
+    return connect
+
+
+def append(client, octets=MESSAGE, mailbox=b"INBOX"):
+    answer = client.command(b"APPEND %s {%d+}\r\n" % (mailbox, len(octets)) + octets)
+    assert b"t OK [APPENDUID" in answer[-1], answer
+
+
+def code(lines, name):
+    return next(int(re.search(rb"\[%s (\d+)\]" % name, line)[1]) for line in lines if name in line)
+
+
+@pytest.mark.parametrize("pause", [0, 2.5])
+def test_idle_tells_changes_at_once(lab, raw, pause):
+    """Also after the session has put its view away (2.5 s)."""
+    idler, other = raw("u1"), raw("u1")
+    mailbox = b"idle%d" % int(pause)
+    other.command(b"CREATE " + mailbox)
+    for _ in range(3):
+        append(other, mailbox=mailbox)
+    for client in (idler, other):
+        client.command(b"SELECT " + mailbox)
+    idler.send(b"i IDLE\r\n")
+    assert idler.line().startswith(b"+ ")
+    for command, told in ((b"STORE 2 +FLAGS (\\Flagged)", rb"\* 2 FETCH \(FLAGS \(\\Flagged \\Recent\)\)"),
+                          (b"STORE 1 +FLAGS (\\Deleted)", rb"\* 1 FETCH \(FLAGS \(\\Deleted \\Recent\)\)"),
+                          (b"EXPUNGE", rb"\* 1 EXPUNGE"), (None, rb"\* 3 EXISTS")):
+        time.sleep(pause)
+        start = time.monotonic()
+        if command:
+            other.command(command)
+        else:
+            append(other, mailbox=mailbox)
+        line = idler.line()
+        while b" RECENT" in line:
+            line = idler.line()
+        assert re.match(told, line), line
+        assert time.monotonic() - start < 1
+    idler.send(b"DONE\r\n")
+    while not (line := idler.line()).startswith(b"i "):
+        pass
+    assert line.startswith(b"i OK")
+    assert b"* 1 FETCH (FLAGS (\\Flagged" in b"".join(idler.command(b"FETCH 1 FLAGS"))
+
+
+def test_idle_tells_of_mail_that_arrives_by_smtp(lab, raw):
+    idler = raw("u2")
+    idler.command(b"SELECT INBOX")
+    idler.send(b"i IDLE\r\n")
+    idler.line()
+    with lab.submission("u1") as smtp:
+        smtp.sendmail("u1@example.test", ["u2@example.test"], suite.message("to-idler"))
+    assert idler.line().endswith(b" EXISTS\r\n")
+
+
+def test_a_large_message_comes_back_as_it_was(lab):
+    """Eight times the memory of the session."""
+    body = b"".join(b"%08d lines of a large message\r\n" % i for i in range(240000))
+    message = MESSAGE + body
+    client = lab.imap("u3")
+    assert client.append("INBOX", "", None, message)[0] == "OK"
+    client.select("INBOX")
+    assert client.fetch("1", "(BODY.PEEK[])")[1][0][1] == message
+    assert client.fetch("1", "(BODY.PEEK[TEXT])")[1][0][1] == b"body\r\n" + body
+    assert client.fetch("1", "(BODY.PEEK[]<4000000.50>)")[1][0][1] == message[4000000:4000050]
+    assert client.search(None, "BODY", '"00239999 lines"')[1] == [b"1"]
+    client.logout()
+
+
+def test_an_announced_message_that_is_too_large_is_not_taken(lab, raw):
+    client = raw("u4")
+    answer = client.command(b"APPEND INBOX {999999999}")
+    assert answer == [b"t NO [TOOBIG] Message is larger than 10240000 octets\r\n"]
+    assert client.command(b"NOOP")[-1].startswith(b"t OK")
+
+
+def test_a_line_that_is_too_long_costs_the_command_only(lab, raw):
+    client = raw("u4")
+    assert client.command(b"SEARCH " + b"x" * 200000)[-1].startswith(b"t BAD")
+    assert client.command(b"NOOP")[-1].startswith(b"t OK")
+
+
+def test_a_session_over_its_memory_ends_alone(lab, raw):
+    greedy, other = raw("u5"), raw("u5")
+    greedy.command(b"SELECT INBOX")
+    lines = greedy.command(b"SEARCH" + b" SUBJECT x" * 5000)
+    assert b"".join(lines).startswith(b"* BYE") or lines[-1].startswith(b"t BAD"), lines
+    assert other.command(b"NOOP")[-1].startswith(b"t OK")
+
+
+def test_uidvalidity_is_new_after_delete_and_create(lab, raw):
+    client = raw("u6")
+    seen = set()
+    for _ in range(5):
+        client.command(b"CREATE again")
+        append(client, mailbox=b"again")
+        lines = client.command(b"SELECT again")
+        pair = code(lines, b"UIDVALIDITY"), code(lines, b"UIDNEXT")
+        assert pair not in seen
+        seen.add(pair)
+        client.command(b"CLOSE")
+        client.command(b"DELETE again")
+    assert len({validity for validity, _ in seen}) == 5
+
+
+def test_what_was_acknowledged_is_there_after_a_restart(lab, raw):
+    client = raw("u7")
+    append(client)
+    append(client)
+    before = client.command(b"SELECT INBOX")
+    client.command(b"STORE 1 FLAGS (\\Seen $Forwarded own)")
+    client.command(b"STORE 2 +FLAGS (\\Deleted)")
+    client.command(b"EXPUNGE")
+    lab.stop()
+    lab.start()
+    client = raw("u7")
+    after = client.command(b"SELECT INBOX")
+    assert code(after, b"UIDVALIDITY") == code(before, b"UIDVALIDITY")
+    assert code(after, b"UIDNEXT") >= code(before, b"UIDNEXT")
+    assert b"* 1 EXISTS\r\n" in after
+    assert client.command(b"FETCH 1 FLAGS")[0] == b"* 1 FETCH (FLAGS (\\Seen $Forwarded own))\r\n"
+
+
+def test_the_end_is_logged_as_dovecot_does(lab, raw):
+    client = raw("u8")
+    append(client)
+    client.command(b"SELECT INBOX")
+    client.command(b"FETCH 1 BODY[]")
+    client.command(b"LOGOUT")
+    line = lab.wait_for_log("imap(u8@example.test)", "Logged out")
+    assert re.search(r"imap\(u8@example\.test\)<\d+><\S+>: Disconnected: Logged out in=\d+ out=\d+ deleted=0 "
+                     r"expunged=0 trashed=0 hdr_count=0 hdr_bytes=0 body_count=1 body_bytes=%d" % len(MESSAGE), line), line
+
+
+def test_pipelined_commands_are_answered_in_order(lab, raw):
+    client = raw("u9")
+    client.send(b"".join(b"p%d NOOP\r\n" % i for i in range(500)))
+    for i in range(500):
+        assert client.line().startswith(b"p%d OK" % i)
+
+
+def test_a_client_that_does_not_read_stops_only_itself(lab, raw):
+    slow, other = raw("u10"), raw("u10")
+    append(slow, MESSAGE + b"x" * 70 + b"\r\n" * 100000)
+    slow.command(b"SELECT INBOX")
+    slow.send(b"s FETCH 1 BODY.PEEK[]\r\n" * 300)
+    start = time.monotonic()
+    for _ in range(20):
+        assert other.command(b"NOOP")[-1].startswith(b"t OK")
+    assert time.monotonic() - start < 5
+
+
+def test_imaplib_finds_its_way(lab):
+    client = lab.imap("u11")
+    assert isinstance(client, imaplib.IMAP4)
+    assert client.create("Entw&APw-rfe")[0] == "OK"
+    assert client.append("Entw&APw-rfe", "(\\Draft)", imaplib.Time2Internaldate(0), MESSAGE)[0] == "OK"
+    assert client.select("Entw&APw-rfe")[1] == [b"1"]
+    assert client.uid("SEARCH", "DRAFT")[0] == "OK"
+    assert client.copy("1", "INBOX")[0] == "OK"
+    assert client.store("1", "+FLAGS", "\\Deleted")[1] == [b"1 (FLAGS (\\Deleted \\Draft \\Recent))"]
+    assert client.expunge()[1] == [b"1"]
+    assert client.close()[0] == "OK"
+    assert client.logout()[0] == "BYE"
