@@ -223,7 +223,10 @@ int journal_shared_append(struct journal_shared *j, struct journal_record *recor
 
     if (rc < 0)
         return rc;
-    rc = was_locked ? shared_find_end(j) : journal_shared_lock(j, NULL);
+    if (!was_locked)
+        rc = journal_shared_lock(j, NULL);
+    else if (j->active == NULL) /* given away by an append under this lock */
+        rc = shared_find_end(j);
     if (rc < 0)
         return rc;
     rc = prepare(j, &p);
