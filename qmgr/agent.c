@@ -107,6 +107,7 @@ static void defer_destination(struct schedule_destination *d)
     d->pinned++;
     while ((s = schedule_take_waiting(d)) != NULL)
         active_defer_job(CONTAINER_OF(s, struct job, schedule), d->dead_dsn, str_span(&reason));
+    transport_unpark_all(d); /* to be deferred, too */
     d->pinned--;
     str_fini(&reason);
 }

@@ -11,7 +11,7 @@
 #include "service/service.h"
 #include "qmgr/tasks.h"
 
-enum { CONNECT_MS = 10000, ENVELOPE_MAX = 48 << 10 };
+enum { CONNECT_MS = 10000, ENVELOPE_MAX = 48 << 10, DEFER_AT_ONCE = 256 };
 
 static struct list transports = {&transports, &transports};
 static uint64_t next_job_number = 1;
@@ -275,13 +275,11 @@ static void send_job(struct transport *t, struct job *job)
     }
 }
 
-/* A lane became shorter: the next of its parked messages gets its turn. */
-static void unpark(struct schedule_destination *d, uint64_t lane_key)
+static void unpark_some(struct schedule_lane *lane, size_t limit)
 {
-    struct schedule_lane *lane = d->parked > 0 ? schedule_lane(d, lane_key) : NULL;
-    struct schedule_parked *p = lane != NULL ? schedule_next_parked(lane) : NULL;
+    struct schedule_parked *p = schedule_next_parked(lane);
 
-    for (int i = 0; p != NULL && i < SCHEDULE_LANE_MAX / 4; i++) {
+    for (size_t i = 0; p != NULL && i < limit; i++) {
         struct entry *e = CONTAINER_OF(p, struct entry, parked);
         bool was_last = lane->parked_count == 1;
 
@@ -292,21 +290,51 @@ static void unpark(struct schedule_destination *d, uint64_t lane_key)
     active_kick();
 }
 
-/* Nobody can take them: their messages are deferred. */
-static void defer_waiting(struct transport *t)
+void transport_unpark(struct schedule_destination *d, uint64_t lane_key)
+{
+    struct schedule_lane *lane = d->parked > 0 ? schedule_lane(d, lane_key) : NULL;
+
+    if (lane != NULL)
+        unpark_some(lane, SCHEDULE_LANE_MAX / 4);
+}
+
+void transport_unpark_all(struct schedule_destination *d)
 {
     struct hash_walk walk = {0};
     struct hash_node *n;
 
-    while ((n = hash_walk(&t->schedule->destinations, &walk)) != NULL) {
-        struct schedule_destination *d = CONTAINER_OF(n, struct schedule_destination, by_name);
-        struct schedule_job *s = schedule_take_waiting(d);
+    while (d->parked > 0 && (n = hash_walk(&d->lanes_by_key, &walk)) != NULL)
+        unpark_some(CONTAINER_OF(n, struct schedule_lane, by_key), SIZE_MAX);
+}
 
-        if (s == NULL)
-            continue;
-        active_defer_job(CONTAINER_OF(s, struct job, schedule), "4.3.0",
+/* Nobody can take them: messages are deferred, so many at a time that walking all
+ * destinations for them costs little; what is parked behind them follows. */
+static void defer_waiting(struct transport *t)
+{
+    struct schedule_job *taken[DEFER_AT_ONCE], *s;
+    struct hash_walk walk = {0};
+    struct hash_node *n;
+    size_t count = 0;
+
+    while (count < DEFER_AT_ONCE && (n = hash_walk(&t->schedule->destinations, &walk)) != NULL) {
+        struct schedule_destination *d = CONTAINER_OF(n, struct schedule_destination, by_name);
+
+        if (d->waiting > 0)
+            d->pinned++; /* until its last job here is deferred */
+        while (count < DEFER_AT_ONCE && (s = schedule_take_waiting(d)) != NULL)
+            taken[count++] = s;
+        transport_unpark_all(d);
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct schedule_destination *d = taken[i]->destination;
+        bool is_last = i + 1 == count || taken[i + 1]->destination != d;
+
+        active_defer_job(CONTAINER_OF(taken[i], struct job, schedule), "4.3.0",
                          SPAN_LIT("mail transport unavailable"));
-        walk = (struct hash_walk){0}; /* that may have waited */
+        if (is_last) {
+            d->pinned--;
+            schedule_destination_tidy(d, clock_mono_ms());
+        }
     }
 }
 
@@ -325,8 +353,7 @@ static void run_dispatcher(void *arg)
             struct schedule_destination *d = s->destination;
 
             send_job(t, job);
-            if (d->parked > 0)
-                unpark(d, lane_key);
+            transport_unpark(d, lane_key);
             if (task_breathe() < 0)
                 return;
             continue;
@@ -336,6 +363,8 @@ static void run_dispatcher(void *arg)
                 t->is_connecting = tasks_spawn("connect", run_connector, t) == 0;
             } else if (count_agents(t) == 0 && t->unavailable_until_ms > now) {
                 defer_waiting(t);
+                if (task_breathe() < 0)
+                    return;
                 continue;
             }
         }

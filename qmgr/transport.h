@@ -14,6 +14,10 @@ const char *transport_name(const struct transport *t);
 unsigned transport_recipient_limit(const struct transport *t);
 /* There may be something to send. */
 void transport_kick(struct transport *t);
+/* A lane became shorter: the next of its parked messages get their turn; all of a
+ * destination when its jobs were deferred and nothing else would wake them. */
+void transport_unpark(struct schedule_destination *d, uint64_t lane_key);
+void transport_unpark_all(struct schedule_destination *d);
 /* All dead destinations get another chance, unavailable transports too. */
 void transport_revive_all(void);
 /* Tell agents that results are durable. */

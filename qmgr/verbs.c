@@ -37,7 +37,11 @@ static void recall(struct active *a)
         if (job->schedule.lane == NULL)
             continue;
         bool is_last = a->job_count == 1 && a->pins == 0;
+        struct schedule_destination *d = job->schedule.destination;
+        uint64_t lane_key = job->lane_key;
+
         schedule_remove(&job->schedule);
+        transport_unpark(d, lane_key);
         active_recall_job(job);
         if (is_last)
             return; /* a is gone */
