@@ -17,8 +17,12 @@
 #include "service/log_channel.h"
 #include "service/service.h"
 #include "services/log_file.h"
+#include "services/log_order.h"
 
-enum { PEER_GROUPS_MAX = 64 };
+enum {
+    PEER_GROUPS_MAX = 64,
+    HOLD_MS = 10, /* more than the loop may be late with another connection */
+};
 
 static gid_t shared_gid = (gid_t)-1;
 
@@ -59,14 +63,47 @@ static void start_writing(struct task_turn_hook *hook)
         log_file_give(&writer.batch, log_file_write_batch(&writer.batch));
 }
 
+/* --- in order of time ------------------------------------------------------------------------- */
+
+static struct log_order held;
+static struct task_timer hold;
+
+static void write_line(const struct log_line *line)
+{
+    log_file_write(line->level, line->wall_us, line->tag, line->pid, line->text);
+}
+
+static void release_lines(struct task_timer *timer)
+{
+    log_order_release(&held, clock_mono_ms() - HOLD_MS + 1, write_line);
+    if (held.lines.len > 0)
+        task_timer_set(&hold, deadline_in(HOLD_MS));
+    start_writing(&turn);
+}
+
+static void take_line(const struct log_line *line)
+{
+    if (log_order_add(&held, line, clock_mono_ms()) < 0) {
+        log_order_release(&held, INT64_MAX, write_line);
+        write_line(line);
+        task_turn_end(&turn);
+    } else if (held.lines.len == 1) {
+        task_timer_set(&hold, deadline_in(HOLD_MS));
+    }
+}
+
 /* Its own lines go the same way. */
 static void own_line(void *arg, enum log_level level, struct span text)
 {
-    log_file_write(level, clock_wall_us(), span_cstr(log_tag()), getpid(), text);
-    if (level >= LOG_LEVEL_FATAL || task_self() == NULL)
+    struct log_line line = {level, clock_wall_us(), getpid(), span_cstr(log_tag()), text};
+
+    if (level >= LOG_LEVEL_FATAL || task_self() == NULL) {
+        log_order_release(&held, INT64_MAX, write_line);
+        write_line(&line);
         log_file_flush();
-    else
-        task_turn_end(&turn);
+    } else {
+        take_line(&line);
+    }
 }
 
 /* --- taking ------------------------------------------------------------------------------------
@@ -115,23 +152,23 @@ static void take_packet(const struct peer *peer, struct span packet)
 
     while ((code = log_record_decode(&packet, &record)) == 0) {
         struct str text = {0}, tag = {0};
+        struct log_line line = {.level = record.level, .wall_us = record.wall_us, .pid = peer->pid};
 
+        log_escape(&text, record.text);
         if (peer->foreign_tag[0] != '\0') {
-            /* Nothing a stranger sends is known to be escaped. */
-            log_escape(&text, record.text);
+            /* Neither the level nor the time of a stranger counts. */
             str_append_cstr(&tag, peer->foreign_tag);
-            log_file_write(LOG_LEVEL_INFO, clock_wall_us(), str_span(&tag), peer->pid,
-                           str_span(&text));
+            line.level = LOG_LEVEL_INFO;
+            line.wall_us = clock_wall_us();
         } else {
-            log_escape(&text, record.text);
             log_escape(&tag, record.tag);
-            log_file_write(record.level, record.wall_us, str_span(&tag), peer->pid,
-                           str_span(&text));
         }
+        line.tag = str_span(&tag);
+        line.text = str_span(&text);
+        take_line(&line);
         str_fini(&text);
         str_fini(&tag);
     }
-    task_turn_end(&turn);
 }
 
 /* What is there: 0 when nothing is any more, negative at the end. */
@@ -181,6 +218,7 @@ static int load(const struct conf *conf, struct str *why)
     if (group != NULL)
         shared_gid = group->gr_gid;
     turn.flush = start_writing;
+    hold.expired = release_lines;
     if (code == 0)
         log_set_sink(own_line, NULL);
     return code;
@@ -200,6 +238,8 @@ static void stop(void)
 {
     while (writer.is_busy)
         task_sleep(deadline_in(5));
+    task_timer_clear(&hold);
+    log_order_release(&held, INT64_MAX, write_line);
     log_file_flush();
 }
 

@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "services/anvil_table.h"
 #include "services/log_file.h"
+#include "services/log_order.h"
 
 static struct anvil_host *connect_at(struct anvil_table *t, const char *key, int64_t now,
                                      uint32_t connections, uint32_t rate)
@@ -94,12 +95,55 @@ static void test_log_line(void **state)
     str_fini(&line);
 }
 
+/* --- the order of lines --------------------------------------------------------------------------
+ */
+
+static char order_seen[64];
+
+static void see_line(const struct log_line *line)
+{
+    size_t n = strlen(order_seen);
+
+    assert_true(span_eq(line->tag, SPAN_LIT("t")));
+    snprintf(order_seen + n, sizeof(order_seen) - n, "%.*s", SPAN_ARG(line->text));
+}
+
+static void test_lines_come_in_the_order_of_their_times(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t wall_us, taken_ms, release_ms; /* release_ms 0: none after this line */
+        const char *want;
+    } steps[] = {
+        {"b", 20, 100, 0, ""},       {"a", 10, 101, 0, ""},
+        {"c", 20, 102, 102, "ab"},   /* c was taken too late */
+        {"d", 15, 103, 104, "abdc"}, /* late, and before c, which it holds no longer */
+        {"f", 40, 110, 0, "abdc"},   {"e", 30, 120, 115, "abdcef"},
+    };
+    struct log_order order = {0};
+
+    order_seen[0] = '\0';
+    for (size_t i = 0; i < COUNT_OF(steps); i++) {
+        struct log_line line = {LOG_LEVEL_INFO, steps[i].wall_us, 1, SPAN_LIT("t"),
+                                span_cstr(steps[i].text)};
+        assert_int_equal(log_order_add(&order, &line, steps[i].taken_ms), 0);
+        if (steps[i].release_ms > 0)
+            log_order_release(&order, steps[i].release_ms, see_line);
+        assert_string_equal(order_seen, steps[i].want);
+    }
+    log_order_release(&order, INT64_MAX, see_line);
+    assert_string_equal(order_seen, "abdcef");
+    assert_int_equal(order.octets, 0);
+    array_free(&order.lines);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_table_is_bounded),
         cmocka_unit_test(test_log_line),
+        cmocka_unit_test(test_lines_come_in_the_order_of_their_times),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
