@@ -60,7 +60,7 @@ struct store_account {
     struct list link;    /* in store.open */
     struct list watches; /* watch.c */
     int watch_id;
-    uint64_t end_segment, end_offset; /* where this process' last change ended */
+    _Atomic uint64_t end_segment, end_offset; /* where this process' last change ended */
 
     /* Of the job that holds the turn. */
     int dirfd, guardfd;

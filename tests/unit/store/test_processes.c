@@ -86,6 +86,14 @@ static void read_main(void *arg)
     }
 }
 
+static void deliver_once(void *arg)
+{
+    struct store_account *a;
+
+    assert_int_equal(store_open(child.place.store, span_cstr(account), true, &a), 0);
+    deliver_message(a, child.first, "one");
+}
+
 static int run_child(const char *what, const char *path, unsigned first)
 {
     child.place.options =
@@ -96,7 +104,10 @@ static int run_child(const char *what, const char *path, unsigned first)
     if (child.place.rootfd < 0 ||
         store_new(&child.place.store, child.place.rootfd, &child.place.options) < 0)
         return 1;
-    run(strcmp(what, "write") == 0 ? write_main : read_main, NULL);
+    run(strcmp(what, "write") == 0  ? write_main
+        : strcmp(what, "once") == 0 ? deliver_once
+                                    : read_main,
+        NULL);
     return 0;
 }
 
@@ -250,9 +261,50 @@ static void test_processes(void **state)
     place_remove(&all.place);
 }
 
+/* --- news
+ * ------------------------------------------------------------------------------------------ */
+
+static void watch_main(void *arg)
+{
+    struct store_account *a;
+    struct store_watch *watch;
+    struct task_cond cond;
+    struct store_view *v;
+    int status;
+    pid_t pid;
+
+    task_cond_init(&cond);
+    assert_int_equal(store_open(all.place.store, span_cstr(account), true, &a), 0);
+    assert_int_equal(store_view_open(a, STORE_INBOX, false, &v), 0);
+    assert_int_equal(store_watch_start(a, &cond, &watch), 0);
+    append_message(a, STORE_INBOX, 1, 0);
+    assert_true(store_watch_count(watch) >= 1);
+    check_refresh(v, true, "+1");
+    store_view_park(v);
+    /* Another process's news reach a parked view too. */
+    (void)task_cond_wait(&cond, deadline_in(50));
+    pid = start_child("once", 2, NULL);
+    assert_int_equal(task_cond_wait(&cond, deadline_in(20000)), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    check_refresh(v, true, "+1");
+    assert_int_equal(v->recent.len, 2);
+    store_watch_stop(watch);
+    store_view_close(v);
+    store_close(a);
+}
+
+static void test_watch(void **state)
+{
+    place_make(&all.place);
+    run(watch_main, NULL);
+    place_remove(&all.place);
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_processes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_watch),
+                                       cmocka_unit_test(test_processes)};
 
     self = "/proc/self/exe";
     if (argc == 4)
