@@ -62,22 +62,36 @@ static bool may_change(const struct ipc_conn *c)
     return uid == 0 || uid == geteuid() || listener < 0; /* offline: the tool's own child */
 }
 
+/* The message of that id. The number alone would do for one of ours; an id that was
+ * mistyped or comes from another host must not hit a message that has its number. */
+static struct entry *find_by_id(struct span text)
+{
+    struct queue_id id;
+    struct entry *e = queue_id_parse(text, &id) == 0 ? entry_find(id.number) : NULL;
+    char own[QUEUE_ID_TEXT_MAX];
+
+    if (e == NULL)
+        return NULL;
+    queue_id_format(own, e->id);
+    return span_eq(text, span_cstr(own)) ? e : NULL;
+}
+
 /* The numbers a request names; all entries for "all". */
 static int collect(struct ipc_in *m, struct list_numbers *numbers)
 {
     struct ipc_walk walk = {0};
-    struct queue_id id;
     bool is_all = false;
 
     if (ipc_get_bool(m, "all", &is_all) == 0 && is_all)
         return list_all(numbers);
     while (ipc_walk(m, &walk)) {
-        if (!span_eq(walk.name, SPAN_LIT("id")) || queue_id_parse(walk.value, &id) < 0)
+        const struct entry *e = span_eq(walk.name, SPAN_LIT("id")) ? find_by_id(walk.value) : NULL;
+        if (e == NULL)
             continue;
         uint64_t *slot = array_push(numbers);
         if (slot == NULL)
             return -ENOMEM;
-        *slot = id.number;
+        *slot = e->id.number;
     }
     return 0;
 }
@@ -103,14 +117,14 @@ static int answer_list(struct ipc_conn *c, struct ipc_in *m)
 
 static int answer_show(struct ipc_conn *c, struct ipc_in *m)
 {
-    struct queue_id id;
+    const struct entry *e;
     struct span text;
     int rc = ERR_NOT_FOUND;
 
     if (!may_change(c))
         rc = ERR_DENIED;
-    else if (ipc_get(m, "id", &text) == 0 && queue_id_parse(text, &id) == 0)
-        rc = list_send_whole(c, id.number, deadline_in(SEND_MS));
+    else if (ipc_get(m, "id", &text) == 0 && (e = find_by_id(text)) != NULL)
+        rc = list_send_whole(c, e->id.number, deadline_in(SEND_MS));
     return ipc_error(c) != 0 ? ipc_error(c) : send_end(c, rc, rc == 0);
 }
 
@@ -195,12 +209,11 @@ static void flush_site(struct span site)
 
 static int answer_flush(struct ipc_conn *c, struct ipc_in *m)
 {
-    struct queue_id id;
     struct span text;
     int rc = 0;
 
     if (ipc_get(m, "id", &text) == 0) {
-        struct entry *e = queue_id_parse(text, &id) == 0 ? entry_find(id.number) : NULL;
+        struct entry *e = find_by_id(text);
         if (e != NULL)
             active_flush(e);
         else

@@ -27,6 +27,22 @@ static void put_line(struct str *out, const char *name, struct span value)
         str_printf(out, "%s: %.*s\n", name, SPAN_ARG(value));
 }
 
+static void put_attribute(struct str *out, const char *name, struct span value)
+{
+    if (value.n > 0)
+        str_printf(out, "named_attribute: %s=%.*s\n", name, SPAN_ARG(value));
+}
+
+/* "*** WHAT ID ***": where a part begins. */
+static void print_marker(const struct shown *s, const char *what)
+{
+    struct str out = {0};
+
+    str_printf(&out, "*** %s %s ***\n", what, s->id);
+    fd_write_all(1, out.data, out.len);
+    str_fini(&out);
+}
+
 static void print_envelope(struct shown *s)
 {
     struct queue_message m;
@@ -39,15 +55,16 @@ static void print_envelope(struct shown *s)
 
         strftime(when, sizeof(when), "%a %b %e %H:%M:%S %Y", localtime(&t));
         str_printf(&out,
-                   "*** ENVELOPE RECORDS %s ***\nmessage_size: %llu\nmessage_arrival_time: %s\n",
-                   s->id, (unsigned long long)m.size, when);
-        put_line(&out, "named_attribute: rewrite_context", m.rewrite_context);
-        put_line(&out, "named_attribute: envelope_id", m.envid);
-        put_line(&out, "named_attribute: log_client_name", m.client_name);
-        put_line(&out, "named_attribute: log_client_address", m.client_address);
-        put_line(&out, "named_attribute: log_helo_name", m.client_helo);
-        put_line(&out, "named_attribute: log_protocol_name", m.client_protocol);
-        put_line(&out, "named_attribute: sasl_username", m.login);
+                   "*** ENVELOPE RECORDS %s ***\nmessage_size: %llu\nmessage_arrival_time: %s\n"
+                   "create_time: %s\n",
+                   s->id, (unsigned long long)m.size, when, when);
+        put_attribute(&out, "rewrite_context", m.rewrite_context);
+        put_attribute(&out, "envelope_id", m.envid);
+        put_attribute(&out, "log_client_name", m.client_name);
+        put_attribute(&out, "log_client_address", m.client_address);
+        put_attribute(&out, "log_helo_name", m.client_helo);
+        put_attribute(&out, "log_protocol_name", m.client_protocol);
+        put_attribute(&out, "sasl_username", m.login);
         put_line(&out, "content_filter", m.transport);
         str_printf(&out, "sender: %.*s\n", SPAN_ARG(m.sender));
         for (size_t i = 0; i < m.recipients.len; i++) {
@@ -99,7 +116,7 @@ static int show_part(void *arg, const struct ipc_in *m)
         print_envelope(s);
         s->is_envelope_printed = true;
         if (with_envelope)
-            fd_write_all(1, "*** MESSAGE CONTENTS ***\n", 25);
+            print_marker(s, "MESSAGE CONTENTS");
     }
     print_content(s, ipc_content(m));
     return 0;
@@ -116,8 +133,10 @@ static void run(struct queue_tool *t)
         int rc = queue_tool_ask(t, &request, show_part, &s, NULL);
         if (rc == 0 && !s.is_envelope_printed)
             print_envelope(&s);
-        if (rc == 0 && with_envelope)
-            fd_write_all(1, "*** MESSAGE FILE END ***\n", 25);
+        if (rc == 0 && with_envelope) {
+            print_marker(&s, "HEADER EXTRACTED");
+            print_marker(&s, "MESSAGE FILE END");
+        }
         if (rc < 0) {
             log_error("%s: %s", *id, error_text(rc));
             t->status = 1;

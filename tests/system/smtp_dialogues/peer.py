@@ -43,8 +43,8 @@ def can_run():
 
 
 def free_ports(count):
-    """Ports below the range the kernel hands out, so that no client takes them meanwhile."""
-    found, held, port = [], [], 20000 + os.getpid() * 37 % 9000
+    """Ports below those of tests/lab, and below the range the kernel hands out to clients."""
+    found, held, port = [], [], 3000 + os.getpid() * 37 % 7000
     while len(found) < count:
         port += 1
         sock = socket.socket()
@@ -166,6 +166,10 @@ smtpd_sasl_path = inet:127.0.0.1:{self.auth.port}
             if time.monotonic() > end:
                 raise RuntimeError(self.log())
             time.sleep(0.05)
+
+    def tool(self, *command):
+        return subprocess.run([command[0], "-c", self.config, *command[1:]], stdout=subprocess.PIPE, text=True,
+                              check=True, timeout=60).stdout
 
     def log(self):
         out = ""

@@ -1,0 +1,293 @@
+"""The queue end to end: fairness, retries, notifications, and tools that answer as Postfix's."""
+import email
+import email.policy
+import json
+import os
+import re
+import smtplib
+import subprocess
+import threading
+import time
+
+import pytest
+
+import suite
+from sink import Sink
+from smtp_dialogues import peer
+
+SHORT_TIMES = """
+minimal_backoff_time = 1s
+maximal_backoff_time = 2s
+transport_retry_time = 1s
+smtp_tls_security_level = none
+"""
+
+
+def transports(**ports):
+    return "transport_maps = inline:{" + ", ".join(
+        f"{name}.test=smtp:[127.0.0.1]:{port}" for name, port in ports.items()) + "}\n"
+
+
+def closed_port():
+    return peer.free_ports(1)[0]
+
+
+def reports(lab, user):
+    """The delivery reports in a mailbox, parsed."""
+    client = lab.imap(user)
+    count = int(client.select("INBOX", readonly=True)[1][0])
+    data = client.fetch("1:*", "(BODY.PEEK[])")[1] if count else []
+    client.logout()
+    found = [email.message_from_bytes(item[1], policy=email.policy.default)
+             for item in data if isinstance(item, tuple)]
+    return [message for message in found if message.get_content_type() == "multipart/report"]
+
+
+def wait_for_report(lab, user):
+    return suite.wait_for(lambda: reports(lab, user), 40, lambda: lab.log()[-4000:])[0]
+
+
+# --- fairness -----------------------------------------------------------------------------
+
+FLOOD = int(os.environ.get("FLOOD", "2000"))
+
+
+def flood(lab, sender, count):
+    with lab.smtp() as client:
+        for number in range(count):
+            client.sendmail(sender, [f"n{number}@slow.test"], b"Subject: slow\r\n\r\nx\r\n")
+
+
+def test_a_slow_next_hop_delays_nobody_else(new_lab):
+    def slowly(_):
+        time.sleep(1)
+        return "250 taken"
+
+    with Sink(replies={".": slowly}) as slow, Sink() as quick:
+        lab = new_lab(main_cf=SHORT_TIMES + transports(slow=slow.port, quick=quick.port))
+        threads = [threading.Thread(target=flood, args=(lab, f"a{n}@client.test", FLOOD // 4)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(slow.messages) < FLOOD // 2, "the next hop was not slow"
+        delays = []
+        with lab.smtp() as client:
+            for number in range(10):
+                before = len(quick.messages)
+                start = time.monotonic()
+                # The sender of the backlog as well as another one.
+                client.sendmail(("a0@client.test", "b@client.test")[number % 2], [f"n{number}@quick.test"],
+                                b"Subject: quick\r\n\r\nx\r\n")
+                suite.wait_for(lambda: len(quick.messages) > before)
+                delays.append(time.monotonic() - start)
+        print(f"delays: {min(delays):.3f} to {max(delays):.3f} s beside {FLOOD - len(slow.messages)} waiting")
+        assert max(delays) < 2
+
+
+# --- failures and their notifications -----------------------------------------------------
+
+
+def test_a_refused_message_is_reported(new_lab):
+    with Sink(replies={"RCPT": "550 5.1.1 no such user"}) as refusing:
+        lab = new_lab(main_cf=SHORT_TIMES + transports(no=refusing.port))
+        with lab.smtp() as client:
+            client.sendmail("u1@example.test", ["nobody@no.test"],
+                            b"Subject: lost\r\nMessage-ID: <lost@client.test>\r\n\r\nthe text\r\n")
+        report = wait_for_report(lab, "u1")
+    assert report["Return-Path"] is None or report["Return-Path"] == "<>"
+    assert report["To"] == "u1@example.test"
+    assert "MAILER-DAEMON" in report["From"]
+    assert report["Subject"] == "Undelivered Mail Returned to Sender"
+    assert report["Auto-Submitted"] == "auto-replied"
+    assert report.get_param("report-type") == "delivery-status"
+    text, status, original = report.iter_parts()
+    assert "nobody@no.test" in text.get_content() and "no such user" in text.get_content()
+    assert status.get_content_type() == "message/delivery-status"
+    per_message, per_recipient = status.get_payload()
+    assert per_message["Reporting-MTA"] == "dns; mx.example.test"
+    assert per_recipient["Final-Recipient"] == "rfc822; nobody@no.test"
+    assert (per_recipient["Action"], per_recipient["Status"]) == ("failed", "5.1.1")
+    assert per_recipient["Diagnostic-Code"] == "smtp; 550 5.1.1 no such user"
+    assert original.get_content_type() == "message/rfc822"
+    assert original.get_payload(0)["Message-ID"] == "<lost@client.test>"
+
+
+def test_retries_end_with_a_report(new_lab):
+    lab = new_lab(main_cf=SHORT_TIMES + "maximal_queue_lifetime = 4s\nbounce_queue_lifetime = 4s\n" +
+                  transports(dead=closed_port()))
+    with lab.smtp() as client:
+        client.sendmail("u1@example.test", ["nobody@dead.test"], suite.message("late"))
+    report = wait_for_report(lab, "u1")
+    per_recipient = list(report.iter_parts())[1].get_payload()[1]
+    assert (per_recipient["Action"], per_recipient["Status"]) == ("failed", "4.4.1")
+    assert "Connection refused" in " ".join(per_recipient["Diagnostic-Code"].split())
+    tries = [line for line in lab.log().splitlines() if "status=deferred" in line and "nobody@dead.test" in line]
+    assert len(tries) >= 2, "was not tried again"
+    lab.wait_for_log("from=<u1@example.test>, status=expired, returned to sender")
+    suite.wait_for(lambda: "Mail queue is empty" in lab.tool("postqueue", "-p")[1])
+
+
+def test_a_report_that_cannot_be_delivered_goes_to_the_postmaster(new_lab):
+    with Sink(replies={"RCPT": "550 5.1.1 no such user"}) as refusing:
+        lab = new_lab(main_cf=SHORT_TIMES + transports(no=refusing.port, away=refusing.port) +
+                      "notify_classes = 2bounce\n2bounce_notice_recipient = u2@example.test\n")
+        with lab.smtp() as client:
+            client.sendmail("gone@away.test", ["nobody@no.test"], suite.message("twice"))
+        report = wait_for_report(lab, "u2")
+    assert "Postmaster" in report["Subject"] and "Undelivered" in report["Subject"]
+    assert list(report.iter_parts())[1].get_payload()[1]["Final-Recipient"] == "rfc822; gone@away.test"
+    suite.wait_for(lambda: "Mail queue is empty" in lab.tool("postqueue", "-p")[1])
+
+
+# --- tools --------------------------------------------------------------------------------
+
+MESSAGE = (b"From: a@client.test\r\nTo: b@dead.test\r\nSubject: listed\r\nMessage-ID: <listed@client.test>\r\n"
+           b"Date: Sat, 21 Nov 2026 10:00:00 +0000\r\n\r\ntext\r\n")
+ID = r"[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,20}"
+
+
+def submit_listed(port):
+    with smtplib.SMTP("127.0.0.1", port, local_hostname="client.test", timeout=suite.PATIENCE) as client:
+        client.sendmail("a@client.test", ["b@dead.test", "c@dead.test"], MESSAGE)
+        client.sendmail("", ["d@dead.test"], MESSAGE)
+
+
+def listing_shape(text):
+    """mailq's output without what differs from time to time; requests in one order."""
+    head, _, rest = text.partition("\n")
+    rest = re.sub(rf"^{ID}([*! ]) +\d+ \w{{3}} \w{{3}} [ \d]\d [\d:]{{8}} ", lambda match:
+                  f"ID{match[1]}, to column {len(match[0])}: ", rest, flags=re.M)
+    rest = re.sub(r":\d+: ", ":PORT: ", re.sub(r"-- \d+ Kbytes", "-- N Kbytes", rest))
+    return [head, *sorted(rest.split("\n\n"))]
+
+
+def json_shape(text):
+    out = []
+    for line in text.splitlines():
+        entry = json.loads(line)
+        keys = list(entry)
+        entry["recipients"].sort(key=lambda recipient: recipient["address"])
+        out.append((entry["sender"], entry["queue_name"], keys,
+                    [[(key, re.sub(r":\d+: ", ":PORT: ", value)) for key, value in recipient.items()]
+                     for recipient in entry["recipients"]],
+                    {key: type(value).__name__ for key, value in entry.items()}))
+    return sorted(out)
+
+
+@pytest.fixture
+def queue_lab(new_lab):
+    lab = new_lab(main_cf="minimal_backoff_time = 300s\nmaximal_backoff_time = 300s\n"
+                          "smtp_tls_security_level = none\n" + transports(dead=closed_port()))
+    submit_listed(lab.SMTP_PORT)
+    suite.wait_for(lambda: lab.tool("postqueue", "-j")[1].count("refused") >= 3, explain=lambda: lab.log()[-3000:])
+    return lab
+
+
+@pytest.fixture
+def postfix(queue_lab):
+    if not peer.can_run():
+        pytest.skip("Postfix cannot run here; the shape is tested by itself")
+    port, dead_port = peer.free_ports(2)
+    theirs = peer.Postfix(f"""\
+compatibility_level = 3.6
+myhostname = mx.example.test
+mynetworks = 127.0.0.0/8
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+alias_maps =
+local_recipient_maps =
+enable_long_queue_ids = yes
+transport_maps = inline:{{dead.test=smtp:[127.0.0.1]:{dead_port}}}
+""", f"127.0.0.1:{port} inet n - n - - smtpd\n", queue_lab.ZONE, os.path.join(suite.ROOT, "tests/dnsd"),
+                          suite.PASSWORD)
+    theirs.start(port)
+    try:
+        submit_listed(port)
+        suite.wait_for(lambda: theirs.tool("postqueue", "-j").count("refused") >= 3, explain=theirs.log)
+        yield theirs
+    finally:
+        theirs.stop()
+
+
+def output(lab, *command):
+    """What a tool says, without warnings of main.cf's lines."""
+    text = lab.tool(*command)[1]
+    return "".join(line + "\n" for line in text.splitlines() if "overriding earlier entry" not in line)
+
+
+def test_listings_look_like_postfix(queue_lab, postfix):
+    for command, shape in ((("postqueue", "-p"), listing_shape), (("postqueue", "-j"), json_shape)):
+        assert shape(output(queue_lab, *command)) == shape(postfix.tool(*command)), command
+    ours = output(queue_lab, "postcat", "-q", ids_of(queue_lab)[0])
+    theirs = postfix.tool("postcat", "-q", json.loads(postfix.tool("postqueue", "-j").splitlines()[0])["queue_id"])
+    for marker in ("*** ENVELOPE RECORDS ", "message_size: ", "message_arrival_time: ", "create_time: ", "sender: ",
+                   "recipient: ", "*** MESSAGE CONTENTS ", "Subject: listed\n", "*** HEADER EXTRACTED ",
+                   "*** MESSAGE FILE END "):
+        assert marker in theirs and marker in ours, (marker, ours)
+
+
+def ids_of(lab):
+    """By sender, so that the first is the null sender's."""
+    entries = [json.loads(line) for line in output(lab, "postqueue", "-j").splitlines()]
+    return [entry["queue_id"] for entry in sorted(entries, key=lambda entry: entry["sender"])]
+
+
+def queue_names(lab):
+    return {entry["queue_id"]: entry["queue_name"] for entry in
+            map(json.loads, output(lab, "postqueue", "-j").splitlines())}
+
+
+def mailq(lab):
+    """It takes no -c: it is sendmail -bp."""
+    command = [os.path.join(lab.BUILD_DIR, "bin/mailq")]
+    return subprocess.run(command, env=dict(os.environ, MAIL_CONFIG=lab.CONFIG_DIR), stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True, check=True, timeout=60).stdout
+
+
+def check_listing(lab):
+    text = mailq(lab)
+    assert re.match(r"-+Queue ID-+ -+Size-+ -+Arrival Time-+ -+Sender/Recipient-+\n", text), text
+    assert re.search(rf"^{ID}[ *!] +\d+ \w{{3}} \w{{3}} [ \d]\d [\d:]{{8}} a@client\.test$", text, re.M), text
+    assert re.search(r"^ +\(connect to 127\.0\.0\.1\[127\.0\.0\.1\]:\d+: Connection refused\)$", text, re.M)
+    assert re.search(r"^ +b@dead\.test$", text, re.M)
+    assert re.search(r"^-- \d+ Kbytes in 2 Requests\.$", text, re.M)
+
+
+def check_super(lab):
+    """postsuper -h, -H, -r and postcat on the queue, whoever owns it just now."""
+    first, second = ids_of(lab)
+    assert "postsuper: Placed on hold: 1 message\n" in output(lab, "postsuper", "-h", first)
+    assert queue_names(lab)[first] == "hold" and queue_names(lab)[second] != "hold"
+    assert re.search(rf"^{first}!", mailq(lab), re.M)
+    assert "postsuper: Released from hold: 1 message\n" in output(lab, "postsuper", "-H", first)
+    assert queue_names(lab)[first] != "hold"
+    assert "postsuper: Requeued: 1 message\n" in output(lab, "postsuper", "-r", first)
+    text = output(lab, "postcat", "-q", second)
+    assert "sender: a@client.test\n" in text and "Subject: listed\n" in text
+    assert "Subject: listed" not in output(lab, "postcat", "-bq", second)
+    assert "text\n" not in output(lab, "postcat", "-hq", second)
+    # An id with the number of a message, and another time, is not that message.
+    assert "1 message" not in output(lab, "postsuper", "-d", "4zzzz00000z" + first.rpartition("z")[2])
+    assert len(ids_of(lab)) == 2
+
+
+def test_tools_while_it_runs_and_while_it_is_stopped(queue_lab):
+    check_listing(queue_lab)
+    check_super(queue_lab)
+    tries = queue_lab.log().count("status=deferred")
+    assert queue_lab.tool("postqueue", "-i", ids_of(queue_lab)[1])[0] == 0
+    suite.wait_for(lambda: queue_lab.log().count("status=deferred") > tries)
+    tries = queue_lab.log().count("status=deferred")
+    assert queue_lab.tool("postqueue", "-f")[0] == 0
+    suite.wait_for(lambda: queue_lab.log().count("status=deferred") >= tries + 3)
+    queue_lab.stop()
+    suite.wait_for(lambda: len(ids_of(queue_lab)) == 2)
+    check_super(queue_lab)
+    code, text = queue_lab.tool("postqueue", "-f")
+    assert code == 69 and "mail system is down" in text
+    assert "postsuper: Deleted: 1 message\n" in output(queue_lab, "postsuper", "-d", ids_of(queue_lab)[0])
+    queue_lab.start()
+    assert len(ids_of(queue_lab)) == 1
+    assert "postsuper: Deleted: 1 message\n" in output(queue_lab, "postsuper", "-d", "ALL")
+    assert mailq(queue_lab) == "Mail queue is empty\n"
