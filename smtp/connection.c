@@ -330,6 +330,14 @@ int connection_reset(struct connection *c)
     return 0;
 }
 
+void connection_trim(struct connection *c)
+{
+    str_fini(&c->out);
+    str_init(&c->out, &c->budget);
+    reply_fini(&c->reply);
+    reply_init(&c->reply, &c->budget);
+}
+
 bool connection_is_stale(const struct connection *c)
 {
     char octet;

@@ -58,6 +58,8 @@ TASK_WAITS int connection_read(struct connection *c, int64_t timeout_ms);
 /* What a negative code of the stream means, while doing what `where` says. */
 void connection_explain(const struct connection *c, int rc, const char *where, struct arena *arena,
                         struct trouble *why);
+/* Give back what an idle connection does not need. */
+void connection_trim(struct connection *c);
 /* An idle connection that the server has closed, or says something on. */
 bool connection_is_stale(const struct connection *c);
 

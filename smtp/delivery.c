@@ -287,21 +287,31 @@ static void report_left(struct delivery *d)
     }
 }
 
-/* What would break out of its command never gets into one. */
-static void refuse_unwritable(struct delivery *d)
+/* Reported at once, soft or hard: no host is asked. */
+static void refuse(struct delivery *d, size_t i, const char *dsn, const char *text)
 {
-    const struct queue_message *m = d->job->message;
     struct trouble why;
 
-    if (m->sender.n > 0 && !envelope_is_writable(m->sender)) {
-        trouble_set(&why, &d->job->arena, "5.1.7", "bad sender address syntax");
-        delivery_fail_all(d, NULL, &why);
-        return;
-    }
-    trouble_set(&why, &d->job->arena, "5.1.3", "bad recipient address syntax");
+    trouble_set(&why, &d->job->arena, dsn, "%s", text);
+    if (d->settings->soft_bounce)
+        trouble_soften(&why);
+    report_trouble(d, i, &why);
+}
+
+/* What would break out of its command never gets into one; and a probe, which has no
+ * content, would be sent as an empty message. */
+static void refuse_unusable(struct delivery *d)
+{
+    const struct queue_message *m = d->job->message;
+    bool is_sender_bad = m->sender.n > 0 && !envelope_is_writable(m->sender);
+
     for (size_t i = 0; i < m->recipients.len; i++)
-        if (!envelope_is_writable(m->recipients.items[i].address))
-            delivery_fail(d, i, NULL, &why);
+        if (m->flags & QUEUE_MESSAGE_PROBE)
+            refuse(d, i, "4.3.3", "address probes are not supported");
+        else if (is_sender_bad)
+            refuse(d, i, "5.1.7", "bad sender address syntax");
+        else if (!envelope_is_writable(m->recipients.items[i].address))
+            refuse(d, i, "5.1.3", "bad recipient address syntax");
 }
 
 void delivery_run(struct deliver_job *job, void *arg)
@@ -317,7 +327,7 @@ void delivery_run(struct deliver_job *job, void *arg)
     d.recipients = ARENA_NEW_N(&job->arena, struct delivery_recipient, d.left);
     if (d.recipients == NULL || pool_enter(&d) == NULL)
         return;
-    refuse_unwritable(&d);
+    refuse_unusable(&d);
     add_hops(&hops, job->next_hop);
     hops.own = hops.count;
     add_hops(&hops, span_cstr(d.settings->fallback_relay));

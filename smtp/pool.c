@@ -336,6 +336,7 @@ void pool_give(struct delivery *d, struct connection *c)
         hand_over(c, first_waiting(t));
     } else {
         t->active--;
+        connection_trim(c);
         list_append(&t->idle, &c->link);
         c->idle.expired = idle_expired;
         task_timer_set(&c->idle, deadline_in(c->settings->idle_ms));

@@ -182,6 +182,8 @@ static const struct dialogue dialogues[] = {
     {NULL, HELLO, 0, "u\001", "",
      "u\001@remote.test bounced 5.1.3 none (bad recipient address "
      "syntax)\n"},
+    {"soft_bounce = yes\n", HELLO OK OK GO OK, 0, "u\001 v", EHLO MAIL RCPT("v") DATA DOT,
+     "u\001@remote.test deferred 4.1.3 none (bad recipient address syntax)\n" SENT("v")},
 };
 
 static void play(const struct dialogue *d, enum peer_split split, unsigned seed)
