@@ -17,7 +17,7 @@ import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("LAB_BUILD", os.path.join(ROOT, "build"))
-PROGRAMS = ("master", "postlogd", "broker", "waypost", "test-echo")
+PROGRAMS = ("master", "postlogd", "broker", "auth", "tlsproxy", "waypost", "test-echo")
 NOBODY = 65534
 # Sanitizers make starts slow.
 PATIENCE = 30
