@@ -96,7 +96,8 @@ static int append_cached(struct fetch *f, const struct store_cached *c)
     return rc;
 }
 
-static int append_simple(struct fetch *f, const struct item *i)
+/* cached: ENVELOPE and structure, NULL when nobody asked for them. */
+static int append_simple(struct fetch *f, const struct item *i, const struct store_cached *cached)
 {
     const struct store_message *m = i->message;
     unsigned items = f->items.items;
@@ -112,8 +113,8 @@ static int append_simple(struct fetch *f, const struct item *i)
         append_date(f, m);
     if ((items & FETCH_SIZE) != 0)
         str_printf(begin_item(f), "RFC822.SIZE %llu", (unsigned long long)m->size);
-    if (rc == 0 && i->cached != NULL)
-        rc = append_cached(f, i->cached);
+    if (rc == 0 && cached != NULL)
+        rc = append_cached(f, cached);
     return rc == 0 ? str_error(&f->line) : rc;
 }
 
@@ -233,20 +234,21 @@ static int note_seen(struct fetch *f, const struct store_message *m)
     return sync_note_told(f->session, m->uid, m->flags | STORE_SEEN, m->keywords);
 }
 
-static int answer_message(struct fetch *f, struct item *i)
+static int answer_message(struct fetch *f, const struct item *i)
 {
     struct store_body body = {.fd = -1};
     struct store_cached fresh = {0};
+    const struct store_cached *cached = i->cached;
     int rc = 0;
 
-    if (i->cached != NULL && i->cached->envelope.p == NULL) {
+    if (cached != NULL && cached->envelope.p == NULL) {
         rc = describe(f, i, &fresh);
-        i->cached = &fresh;
+        cached = &fresh;
     }
     if (rc == 0 && f->items.sections.len > 0)
         rc = find_sections(f, i, &body);
     if (rc == 0)
-        rc = append_simple(f, i);
+        rc = append_simple(f, i, cached);
     if (rc == 0)
         rc = send_sections(f, &body);
     if (rc == 0)
@@ -308,7 +310,7 @@ static int answer_batch(struct fetch *f, const uint32_t *numbers, size_t count)
 {
     const struct store_message *messages = f->session->view->messages.items;
     uint32_t *uids = ARENA_NEW_N(&f->arena, uint32_t, count);
-    struct store_cached *cached;
+    struct store_cached *cached = NULL;
     struct span *heads = NULL;
     int rc = uids == NULL ? -ENOMEM : 0;
 
