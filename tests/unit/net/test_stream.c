@@ -1,5 +1,6 @@
 /* Streams against a scripted peer and over socket pairs. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -260,9 +261,61 @@ TASK_TEST(a_client_that_never_reads)
     close(pair[1]);
 }
 
+/* --- a peer that never pauses --------------------------------------------------------- */
+
+struct flood {
+    int fd;
+    pthread_t thread;
+};
+
+static void *flood_main(void *arg)
+{
+    struct flood *f = arg;
+    char lines[65536];
+
+    memset(lines, '\n', sizeof(lines));
+    while (send(f->fd, lines, sizeof(lines), MSG_NOSIGNAL) > 0)
+        ;
+    return NULL;
+}
+
+static void count_turns(void *arg)
+{
+    unsigned *count = arg;
+
+    while (task_sleep(deadline_in(1)) == 0)
+        ++*count;
+}
+
+TASK_TEST(a_flood_of_lines_does_not_hold_the_loop)
+{
+    struct flood f;
+    struct stream *s;
+    struct span line;
+    struct task_group group;
+    unsigned count = 0;
+    deadline_t end = deadline_in(300);
+    int pair[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    f.fd = pair[0];
+    assert_int_equal(stream_new(&s, pair[1], NULL), 0);
+    assert_int_equal(pthread_create(&f.thread, NULL, flood_main, &f), 0);
+    task_group_init(&group);
+    task_group_spawn(&group, "turns", count_turns, &count);
+    while (clock_mono_ms() < end)
+        assert_int_equal(stream_read_line(s, 10, &line, deadline_in(5000)), 0);
+    assert_true(count > 10);
+    task_group_end(&group);
+    stream_free(s);
+    pthread_join(f.thread, NULL);
+    close(pair[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_flood_of_lines_does_not_hold_the_loop),
         cmocka_unit_test(lines_in_every_split),
         cmocka_unit_test(replies_to_a_pipeline_leave_together),
         cmocka_unit_test(long_lines),
