@@ -69,8 +69,8 @@ static int peer_wait(void *arg, int events, deadline_t deadline)
     struct peer *p = arg;
 
     p->waits++;
-    if (p->yields)
-        task_yield();
+    if (p->yields && task_yield() < 0)
+        return -ECANCELED;
     /* A pause that nobody ends. */
     if (p->pauses && p->waits - p->last_wait > 100)
         return -ETIMEDOUT;

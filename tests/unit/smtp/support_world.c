@@ -170,6 +170,10 @@ void world_play(struct world *w)
         if (!w->at_once || i == 0)
             assert_int_equal(task_group_wait(&group, DEADLINE_NONE), 0);
     }
+    for (unsigned i = 0; i < w->cancel_after && group.count > 0; i++)
+        task_yield();
+    if (w->cancel_after > 0)
+        task_group_cancel(&group);
     assert_int_equal(task_group_wait(&group, DEADLINE_NONE), 0);
     pool_close();
     for (size_t i = 0; i < WORLD_SERVERS; i++) {

@@ -32,7 +32,8 @@ struct world {
     const char *main_cf, *names;
     struct world_server servers[WORLD_SERVERS];
     struct world_job jobs[WORLD_JOBS];
-    bool at_once; /* all jobs behind the first run at the same time; else one by one */
+    unsigned cancel_after; /* turns after which everything is cancelled; 0: never */
+    bool at_once;          /* all jobs behind the first run at the same time; else one by one */
     enum peer_split split;
     unsigned seed;
     /* out */

@@ -253,10 +253,34 @@ TASK_TEST(test_reuse)
     }
 }
 
+/* Cancelled at any moment: nobody is left waiting, and nothing is reported twice. */
+TASK_TEST(test_cancellation)
+{
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        for (unsigned after = 1; rows[i].at_once && after < 1000; after += after < 40 ? 1 : 9) {
+            struct world w = {.main_cf = rows[i].main_cf,
+                              .names = NAMES,
+                              .split = PEER_BYTEWISE,
+                              .at_once = true,
+                              .cancel_after = after};
+            struct span rest;
+            unsigned reports[128] = {0};
+
+            memcpy(w.servers, rows[i].servers, sizeof(w.servers));
+            memcpy(w.jobs, rows[i].jobs, sizeof(w.jobs));
+            world_play(&w);
+            rest = str_span(&w.results);
+            for (struct span line; span_next(&rest, '\n', &line) && line.n > 0;)
+                assert_int_equal(reports[(unsigned char)line.p[0] & 127]++, 0);
+            world_fini(&w);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reuse),
+        cmocka_unit_test(test_cancellation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
