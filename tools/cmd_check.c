@@ -41,9 +41,12 @@ static int check_programs(const struct conf *conf, const struct master_cf *maste
         struct str path = {0};
 
         if (entry->taken_over_by != NULL) {
-            log_info("%s/master.cf, line %u: service %s: the work of %s is done by %s",
-                     conf_directory(conf), entry->line, entry->name, entry->command,
-                     entry->taken_over_by);
+            /* What nobody does is a gap, not news. */
+            log_at(strncmp(entry->taken_over_by, "nothing", 7) == 0 ? LOG_LEVEL_WARN
+                                                                    : LOG_LEVEL_INFO,
+                   "%s/master.cf, line %u: service %s: the work of %s is done by %s",
+                   conf_directory(conf), entry->line, entry->name, entry->command,
+                   entry->taken_over_by);
             continue;
         }
         str_printf(&path, "%s/%s", conf_string(conf, "daemon_directory"), entry->command);

@@ -22,6 +22,11 @@ static const struct {
     {"tlsmgr", NULL, "tlsproxy"},
     {"dnsblog", NULL, "nothing (postscreen is not supported)"},
     {"postscreen", NULL, "smtpd"},
+    {"virtual", NULL, "nothing (not supported, see store(8); mail for it is deferred)"},
+    {"lmtp", NULL, "nothing (LMTP is not supported; mail for it is deferred)"},
+    {"pipe", NULL, "nothing (delivery to commands is not supported; mail for it is deferred)"},
+    {"spawn", NULL, "nothing (commands as services are not supported)"},
+    {"qmqpd", NULL, "nothing (QMQP is not supported)"},
 };
 
 const char *master_cf_taken_over_by(const char *command)

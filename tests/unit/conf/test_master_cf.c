@@ -167,6 +167,8 @@ static void absorbed_services(void **state)
         {"proxywrite unix - - n - 1 proxymap\n", "broker"},
         {"retry unix - - y - - error\n", "qmgr"},
         {"smtpd pass - - y - - smtpd\n", "smtpd"},
+        {"uucp unix - n n - - pipe\n",
+         "nothing (delivery to commands is not supported; mail for it is deferred)"},
         {"smtp unix - - y - - smtp\n", NULL},
     };
     struct conf *c = load_main("");
