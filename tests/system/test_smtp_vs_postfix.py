@@ -52,10 +52,11 @@ def load_profiles(**values):
 
 
 def load_differences():
-    """Name of a dialogue -> its section in smtp-differences.md, from "- `NAME`, `NAME`: why"."""
-    return {name for line in (HERE / "smtp-differences.md").read_text().splitlines()
-            if line.startswith("- `") for name in re.findall(r"`([^`]+)`", line.split(": ", 1)[0])
-            } if (HERE / "smtp-differences.md").exists() else set()
+    """Names of dialogues, from the list items "- `NAME`, `NAME`: why" of the page."""
+    page = (HERE / "smtp-differences.md").read_text()
+    items = re.findall(r"^- ((?:`[^`]+`(?:, )?)+): ", page, re.M)
+    assert len(items) == len(re.findall(r"^- ", page, re.M))
+    return {name for item in items for name in re.findall(r"`([^`]+)`", item)}
 
 
 def load_recorded():
@@ -79,8 +80,7 @@ def write_recorded(transcripts):
 
 DIALOGUES = load_dialogues()
 DIFFERENCES = load_differences()
-assert all(":" in name for name in DIFFERENCES) and DIFFERENCES <= set(DIALOGUES), \
-    f"not dialogues: {DIFFERENCES - set(DIALOGUES)}"
+assert DIFFERENCES <= set(DIALOGUES), f"not dialogues: {DIFFERENCES - set(DIALOGUES)}"
 
 
 def make_tables(directory):
