@@ -23,6 +23,8 @@
 
 static tls_sign_fn *the_sign;
 static void *the_sign_arg;
+/* Loaded for the life of the process. */
+static OSSL_PROVIDER *default_provider, *own_provider;
 
 /* --- keys -------------------------------------------------------------------------------- */
 
@@ -315,12 +317,14 @@ int tls_signer_start(tls_sign_fn *sign, void *arg)
 {
     the_sign = sign;
     the_sign_arg = arg;
+    if (own_provider != NULL)
+        return 0;
     /* Loading any provider ends the automatic loading of the default one. */
-    if (OSSL_PROVIDER_load(NULL, "default") == NULL ||
-        OSSL_PROVIDER_add_builtin(NULL, PROVIDER_NAME, provider_init) != 1 ||
-        OSSL_PROVIDER_load(NULL, PROVIDER_NAME) == NULL)
-        return ERR_TLS;
-    return 0;
+    default_provider = OSSL_PROVIDER_load(NULL, "default");
+    if (default_provider != NULL &&
+        OSSL_PROVIDER_add_builtin(NULL, PROVIDER_NAME, provider_init) == 1)
+        own_provider = OSSL_PROVIDER_load(NULL, PROVIDER_NAME);
+    return own_provider != NULL ? 0 : ERR_TLS;
 }
 
 EVP_PKEY *tls_signer_key(X509 *certificate)
