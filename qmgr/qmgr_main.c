@@ -102,7 +102,8 @@ static void on_stop(void)
 
 static const char *const paths[] = {"queue_directory", NULL};
 
-static const char *const askers[] = {"waypost_smtpd_user", "waypost_smtp_user", "waypost_store_user", NULL};
+static const char *const askers[] = {"waypost_smtpd_user", "waypost_smtp_user",
+                                     "waypost_store_user", NULL};
 
 static const struct service qmgr_service = {
     .name = "qmgr",

@@ -12,7 +12,7 @@ static void set_dsn(struct trouble *t, struct dsn_status dsn)
     /* A reply that is good but out of place is no success. */
     unsigned class = dsn.class == 5 ? 5 : 4;
 
-    snprintf(t->dsn, sizeof(t->dsn), "%u.%u.%u", class, dsn.subject % 1000, dsn.detail % 1000);
+    snprintf(t->dsn, sizeof(t->dsn), "%u.%u.%u", class, dsn.subject % 1000U, dsn.detail % 1000U);
 }
 
 void trouble_set(struct trouble *t, struct arena *arena, const char *dsn, const char *fmt, ...)

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "conf/param.h"
-#include "table.h"
+#include "tools/table.h"
 #include "tools/tool_log.h"
 
 int main(int argc, char **argv)

@@ -1,5 +1,5 @@
 /* postalias_main.c: postalias(1). */
-#include "table.h"
+#include "tools/table.h"
 
 int main(int argc, char **argv)
 {

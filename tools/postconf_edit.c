@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "conf/main_cf.h"
-#include "postconf.h"
+#include "tools/postconf.h"
 
 struct change {
     struct span name, value;

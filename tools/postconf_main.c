@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "conf/check.h"
 #include "conf/param.h"
-#include "postconf.h"
+#include "tools/postconf.h"
 #include "tools/tool_log.h"
 
 enum mode { SHOW, SERVICES, OVERRIDES, TYPES, EDIT };

@@ -1,5 +1,5 @@
 /* postconf_show.c: printing main.cf parameters, services and overrides. */
-#include "postconf.h"
+#include "tools/postconf.h"
 
 #include <stdio.h>
 #include <stdlib.h>

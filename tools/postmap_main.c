@@ -1,5 +1,5 @@
 /* postmap_main.c: postmap(1). */
-#include "table.h"
+#include "tools/table.h"
 
 int main(int argc, char **argv)
 {

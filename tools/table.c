@@ -1,5 +1,5 @@
 /* table.c: making table files, asking and changing them. */
-#include "table.h"
+#include "tools/table.h"
 
 #include <errno.h>
 #include <fcntl.h>

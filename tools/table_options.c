@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "conf/param.h"
-#include "table.h"
+#include "tools/table.h"
 #include "tools/tool_log.h"
 
 struct command {
