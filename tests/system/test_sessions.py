@@ -225,6 +225,18 @@ def test_garbage_instead_of_a_handshake(lab):
     imaps_session(lab).sock.close()
 
 
+def test_noplaintext_holds_for_what_was_not_offered(new_lab):
+    lab = new_lab(main_cf="smtpd_sasl_auth_enable = yes\nsmtpd_tls_auth_only = no\n"
+                          "smtpd_sasl_security_options = noanonymous, noplaintext\n")
+    with lab.smtp() as smtp:
+        smtp.ehlo()
+        assert "SCRAM-SHA-256" in smtp.esmtp_features["auth"]
+        assert "PLAIN" not in smtp.esmtp_features["auth"]
+        secret = base64.b64encode(b"\0u1@example.test\0pass").decode()
+        assert smtp.docmd("AUTH", "PLAIN " + secret)[0] == 535
+        assert smtp.docmd("AUTH", "login")[0] == 535
+
+
 # --- programs that go away ----------------------------------------------------------------
 
 
