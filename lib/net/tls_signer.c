@@ -327,6 +327,13 @@ int tls_signer_start(tls_sign_fn *sign, void *arg)
     return own_provider != NULL ? 0 : ERR_TLS;
 }
 
+void tls_signer_stop(void)
+{
+    OSSL_PROVIDER_unload(own_provider);
+    OSSL_PROVIDER_unload(default_provider);
+    own_provider = default_provider = NULL;
+}
+
 EVP_PKEY *tls_signer_key(X509 *certificate)
 {
     EVP_PKEY *public = X509_get0_pubkey(certificate), *key = NULL;

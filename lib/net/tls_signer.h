@@ -32,6 +32,8 @@ typedef int tls_sign_fn(void *arg, const struct tls_sign_request *request, struc
 /* Once per process, before the sandbox and before the first context with
  * tls_options.is_key_remote. 0 or ERR_TLS. */
 int tls_signer_start(tls_sign_fn *sign, void *arg);
+/* After the last context; a process that ends anyway need not. */
+void tls_signer_stop(void);
 /* A key that stands for the private half of certificate's key. NULL on failure (see
  * OpenSSL's error queue). */
 struct evp_pkey_st *tls_signer_key(struct x509_st *certificate);

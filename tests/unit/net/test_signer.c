@@ -120,6 +120,7 @@ static void test_handshakes_with_remote_keys(void **state)
     check_key(EVP_EC_gen("P-256"));
     check_key(EVP_EC_gen("P-384"));
     check_key(EVP_RSA_gen(2048));
+    tls_signer_stop();
 }
 
 static void test_only_handshakes_are_signed(void **state)
