@@ -127,14 +127,16 @@ static int receive(struct session *s, struct spool *spool)
     return rc == 0 ? spool_finish(spool) : rc;
 }
 
-/* What comes after the message: nothing but the end of the command. */
+/* What comes after the message: nothing but the end of the command. Further literals stay
+ * for the caller to skip. */
 static int receive_end(struct session *s, bool *is_right)
 {
-    struct span line;
-    int rc = stream_read_line(s->stream, session_settings.line_limit, &line, session_patience());
+    int rc;
 
-    *is_right = rc == 0 && span_trim(line).n == 0;
-    return rc == ERR_TOO_LONG ? stream_skip_line(s->stream, session_patience()) : rc;
+    str_clear(&s->reader.text);
+    rc = reader_line(&s->reader, session_patience());
+    *is_right = rc == 0 && !s->reader.has_literal && s->reader.text.len == 0;
+    return rc == ERR_TOO_LONG ? 0 : rc;
 }
 
 static void commit(struct session *s, const struct request *r, struct spool *spool)

@@ -44,11 +44,39 @@ static bool find_literal(struct reader *r, struct span line)
     return true;
 }
 
-/* Drop a line that is too long, but for its beginning, which has the tag. */
+enum { KEPT_OCTETS = 128 };
+
+/* Read up to the end of the line; its last octets stay in tail. */
+static int skip_line(struct reader *r, char *tail, size_t *tail_length, deadline_t deadline)
+{
+    ptrdiff_t end = -1;
+
+    while (end < 0) {
+        struct span octets, last;
+        size_t kept;
+        int rc = stream_peek(r->stream, 1, &octets, deadline);
+        if (rc < 0)
+            return rc;
+        end = span_find(octets, '\n');
+        if (end >= 0)
+            octets = span_take(octets, (size_t)end + 1);
+        last = span_drop(octets, octets.n > KEPT_OCTETS ? octets.n - KEPT_OCTETS : 0);
+        kept = *tail_length < KEPT_OCTETS - last.n ? *tail_length : KEPT_OCTETS - last.n;
+        memmove(tail, tail + *tail_length - kept, kept);
+        memcpy(tail + kept, last.p, last.n);
+        *tail_length = kept + last.n;
+        stream_consume(r->stream, octets.n);
+    }
+    return 0;
+}
+
+/* Drop a line that is too long, but for its beginning, which has the tag, and the size of
+ * a literal at its end, which the client may send without being asked. */
 static int skip_long_line(struct reader *r, deadline_t deadline)
 {
-    enum { KEPT_OCTETS = 128 };
-    struct span start;
+    char tail[KEPT_OCTETS];
+    size_t tail_length = 0;
+    struct span start, end;
     int rc = 0;
 
     if (r->text.len == 0)
@@ -56,8 +84,14 @@ static int skip_long_line(struct reader *r, deadline_t deadline)
     if (rc == 0 && r->text.len == 0)
         rc = str_append(&r->text, span_take(start, KEPT_OCTETS));
     if (rc == 0)
-        rc = stream_skip_line(r->stream, deadline);
-    return rc < 0 ? rc : ERR_TOO_LONG;
+        rc = skip_line(r, tail, &tail_length, deadline);
+    if (rc < 0)
+        return rc;
+    end = span_make(tail, tail_length);
+    while (end.n > 0 && (end.p[end.n - 1] == '\n' || end.p[end.n - 1] == '\r'))
+        end.n--;
+    find_literal(r, end);
+    return ERR_TOO_LONG;
 }
 
 int reader_line(struct reader *r, deadline_t deadline)

@@ -33,6 +33,14 @@ static const struct {
     {"a APPEND INBOX {9999999}\r\nb NOOP\r\n", {"a NO [TOOBIG]", "b OK NOOP"}, {"+ OK"}},
     {"a APPEND INBOX {4}\r\nabcd\r\nb NOOP\r\n", {"+ OK\r\n", "a OK [APPENDUID"}, {"BAD"}},
     {"a APPEND INBOX {4+}\r\nabcdefgh\r\nb NOOP\r\n", {"a BAD", "b OK"}, {"a OK"}},
+    /* Literals that are sent unasked belong to their command, whatever became of it. */
+    {"a APPEND INBOX {4+}\r\nabcd {8+}\r\nx NOOP\r\n {3+}\r\ny \r\r\nb NOOP\r\n",
+     {"a BAD", "b OK NOOP"},
+     {"x OK", "y BAD", "a OK"}},
+    {"a APPEND INBOX (\\Foo) {8+}\r\nx NOOP\r\n {8+}\r\ny NOOP\r\n\r\nb NOOP\r\n",
+     {"a BAD", "b OK NOOP"},
+     {"x OK", "y OK"}},
+    {"a FOO {100000+}\r\n", {"a BAD"}, {"FOO: "}},
     /* \Seen by reading, told once. */
     {APPEND_ONE SELECT "a FETCH 1 BODY[TEXT]\r\nb FETCH 1 BODY[TEXT]\r\nc FETCH 1 FLAGS\r\n",
      {"* 1 FETCH (FLAGS (\\Seen \\Recent) BODY[TEXT] {10}\r\nbody one\r\n)\r\na OK",
@@ -142,6 +150,28 @@ TASK_TEST(test_memory_is_bounded)
     str_fini(&out);
 }
 
+/* A line that is too long is answered with its tag, and its literal is skipped. */
+TASK_TEST(test_a_long_line)
+{
+    struct str script = {0}, out = {0};
+
+    sessions_begin();
+    str_append_cstr(&script, "a SEARCH ");
+    str_append_fill(&script, 'x', 200000);
+    str_append_cstr(&script, " {8+}\r\nx NOOP\r\n {8+}\r\ny NOOP\r\n\r\nb NOOP\r\n");
+    for (int split = PEER_WHOLE; split <= PEER_RANDOM; split++) {
+        session_play("long", (enum peer_split)split, str_span(&script), MEMORY, &out);
+        assert_non_null(strstr(str_cstr(&out), "a BAD "));
+        assert_null(strstr(str_cstr(&out), "x OK"));
+        assert_null(strstr(str_cstr(&out), "y OK"));
+        assert_non_null(strstr(str_cstr(&out), "b OK"));
+        str_clear(&out);
+    }
+    sessions_end();
+    str_fini(&script);
+    str_fini(&out);
+}
+
 TASK_TEST(test_too_many_bad_commands)
 {
     struct str script = {0}, out = {0};
@@ -163,6 +193,7 @@ int main(void)
         cmocka_unit_test(test_sessions_in_every_fragmentation),
         cmocka_unit_test(test_a_large_message),
         cmocka_unit_test(test_memory_is_bounded),
+        cmocka_unit_test(test_a_long_line),
         cmocka_unit_test(test_too_many_bad_commands),
     };
 
