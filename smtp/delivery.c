@@ -134,6 +134,8 @@ static int try_pool(struct delivery *d)
 
     while (rc == ERR_EOF && d->left > 0 && (c = pool_take(d)) != NULL) {
         rc = transaction_run(c, d);
+        if (rc == 0)
+            d->tried = c->peer;
         pool_give(d, c);
     }
     return task_is_cancelled() ? -ECANCELED : 0;
@@ -211,6 +213,8 @@ static int try_hop(struct attempt *a, const struct nexthop *hop, bool *is_final)
     *is_final = is_mx;
     rc = 0;
     for (size_t i = 0; rc == 0 && d->left > 0 && i < x.list.len && !is_limit_reached(a); i++) {
+        if (net_address_cmp(&x.list.items[i].address, &d->tried) == 0)
+            continue;
         if (i > 0)
             log_trouble(d);
         a->addresses++;
@@ -244,7 +248,13 @@ static int try_all_hops(struct delivery *d, const struct hops *hops)
 
     for (size_t i = 0; rc == 0 && d->left > 0 && !is_final && i < hops->count; i++) {
         char *text = arena_strdup(&d->job->arena, hops->items[i]);
-        struct attempt a = {.d = d, .hop = text != NULL ? text : "", .is_first_hop = i == 0};
+        struct attempt a = {
+            .d = d,
+            .hop = text != NULL ? text : "",
+            .is_first_hop = i == 0,
+            /* The one over a kept connection counts. */
+            .sessions = i == 0 && d->tried.family != AF_UNSPEC,
+        };
         struct nexthop hop;
 
         log_trouble(d);

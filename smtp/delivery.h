@@ -43,6 +43,7 @@ struct delivery {
     struct delivery_recipient *recipients; /* as many as the message has */
     size_t left;                           /* not reported */
     struct trouble why;                    /* why there was no host to try */
+    struct net_address tried;              /* the host that a kept connection led to */
     struct transaction transaction;
     uint64_t size;
     uint32_t content_flags;
