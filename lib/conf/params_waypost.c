@@ -32,7 +32,7 @@ static const struct param rows[] = {
      "Time that the sessions of a process may last after a reload has replaced it."},
     {"session_memory_limit", PARAM_INT, "4194304", 65536, 0, "all", PARAM_HONOURED,
      "Memory in bytes that one client's session may take before it is ended."},
-    {"sync_thread_count", PARAM_INT, "4", 1, 256, "all", PARAM_HONOURED,
+    {"sync_thread_count", PARAM_INT, "16", 1, 256, "all", PARAM_HONOURED,
      "Worker threads of a process that wait for disk syncs."},
     {"store_thread_count", PARAM_INT, "4", 1, 256, "all", PARAM_HONOURED,
      "Worker threads of a process for index transactions and cold reads."},

@@ -1,6 +1,6 @@
 /* Random commands on two views, compared with a model after each; in between the
  * store is closed, its index deleted, its segments cleaned. */
-#include "support_store.h"
+#include "tests/unit/store/support_store.h"
 
 #include <errno.h>
 #include <stdio.h>

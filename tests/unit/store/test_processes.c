@@ -1,6 +1,6 @@
 /* Several processes deliver to and read one account and are killed at any moment; the
  * index is deleted, the hint torn. What was acknowledged must be there, once. */
-#include "support_store.h"
+#include "tests/unit/store/support_store.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* Records and names: what is written is read again, and nothing else is read. */
-#include "support_store.h"
+#include "tests/unit/store/support_store.h"
 
 #include "store/names.h"
 #include "store/records.h"

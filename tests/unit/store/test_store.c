@@ -1,5 +1,5 @@
 /* Accounts, mailboxes, messages and views on a real directory. */
-#include "support_store.h"
+#include "tests/unit/store/support_store.h"
 
 #include <errno.h>
 #include <stdio.h>
