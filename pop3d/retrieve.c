@@ -93,7 +93,7 @@ static int read_at(struct read_job *job)
 }
 
 static int send_pieces(struct stream *out, const struct store_body *body, struct retrieve_filter *f,
-                       char *data, struct str *text, deadline_t deadline)
+                       char *data, struct str *text, int64_t patience_ms)
 {
     uint64_t at = 0;
     int rc = 0;
@@ -106,7 +106,7 @@ static int send_pieces(struct stream *out, const struct store_body *body, struct
         if (rc == 0)
             rc = retrieve_filter_feed(f, span_make(data, job.n), text);
         if (rc == 0)
-            rc = stream_write(out, str_span(text), deadline);
+            rc = stream_write(out, str_span(text), deadline_in(patience_ms));
         str_clear(text);
         at += job.n;
     }
@@ -114,7 +114,7 @@ static int send_pieces(struct stream *out, const struct store_body *body, struct
 }
 
 int retrieve_send(struct stream *out, const struct store_body *body, uint64_t body_lines,
-                  deadline_t deadline)
+                  int64_t patience_ms)
 {
     struct retrieve_filter f;
     struct str text = {0};
@@ -124,11 +124,11 @@ int retrieve_send(struct stream *out, const struct store_body *body, uint64_t bo
     if (data == NULL)
         return -ENOMEM;
     retrieve_filter_init(&f, body_lines);
-    rc = send_pieces(out, body, &f, data, &text, deadline);
+    rc = send_pieces(out, body, &f, data, &text, patience_ms);
     if (rc == 0)
         rc = retrieve_filter_end(&f, &text);
     if (rc == 0)
-        rc = stream_write(out, str_span(&text), deadline);
+        rc = stream_write(out, str_span(&text), deadline_in(patience_ms));
     str_fini(&text);
     free(data);
     return rc;

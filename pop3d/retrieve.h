@@ -11,9 +11,10 @@
 #define RETRIEVE_ALL UINT64_MAX
 
 /* Send the header and body_lines lines of the body, after the answer line. Negative
- * after something was sent: the client must be dropped. */
+ * after something was sent: the client must be dropped. patience_ms is for each piece:
+ * a large message to a slow client may take much longer. */
 TASK_WAITS int retrieve_send(struct stream *out, const struct store_body *body, uint64_t body_lines,
-                             deadline_t deadline);
+                             int64_t patience_ms);
 
 /* The pure part, for tests: feed octets of the message, in pieces. */
 struct retrieve_filter {

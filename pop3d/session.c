@@ -154,7 +154,7 @@ static bool send_message(struct session *s, const struct maildrop_entry *entry, 
     else
         rc = stream_printf(s->client->stream, patience(), "+OK\r\n");
     if (rc == 0)
-        rc = retrieve_send(s->client->stream, &body, lines, patience());
+        rc = retrieve_send(s->client->stream, &body, lines, shared.idle_ms);
     fd_close(&body.fd);
     if (rc < 0) /* in the middle of a message only an early end tells the client */
         s->is_over = s->is_cut = true;
