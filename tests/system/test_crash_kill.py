@@ -255,6 +255,9 @@ def check(lab, sink, clients, deaths):
           f"{sum(deaths.values())} kills {dict(deaths)}")
     assert not clients.refused
     assert not lost, f"lost: {lost[:20]}"
+    for user in USERS:
+        code, text = lab.tool("waypost", "mailbox", "verify", user)
+        assert code == 0, text
     log = lab.log()
     for word in ("panic:", "damaged", "corrupt", "killed by signal 11", "killed by signal 6", "killed by signal 31"):
         assert word not in log, [line for line in log.splitlines() if word in line][:5]
