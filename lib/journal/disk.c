@@ -142,6 +142,11 @@ static int real_sync(struct disk_file *file)
     return fdatasync(descriptor(file)) < 0 ? -errno : 0;
 }
 
+static void real_forget(struct disk_file *file)
+{
+    posix_fadvise(descriptor(file), 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static int real_allocate(struct disk_file *file, uint64_t size)
 {
     int rc = FAULT("journal_allocate");
@@ -243,6 +248,7 @@ static const struct disk_ops real_ops = {
     .write = real_write,
     .read = real_read,
     .sync = real_sync,
+    .forget = real_forget,
     .allocate = real_allocate,
     .size = real_size,
     .lock = real_lock,

@@ -44,6 +44,8 @@ struct disk_ops {
     /* Up to n octets; fewer only at the end of the file. */
     ssize_t (*read)(struct disk_file *file, void *buf, size_t n, uint64_t offset);
     int (*sync)(struct disk_file *file); /* fdatasync: content and size */
+    /* Read from the disk again what is not waiting to be written; may be NULL. */
+    void (*forget)(struct disk_file *file);
     int (*allocate)(struct disk_file *file, uint64_t size);
     int (*size)(struct disk_file *file, uint64_t *size);
     /* Exclusive; wait false: -EAGAIN when it is held. */

@@ -152,7 +152,8 @@ struct loading {
 };
 
 /* Walk one segment. 1: it has its first record, 0: it does not exist. */
-static int load_records(struct journal_writer *w, struct segment *s, struct loading *l)
+static int load_records(struct journal_writer *w, struct segment *s, struct loading *l,
+                        bool is_fresh)
 {
     struct journal_record record;
     char name[SLOT_NAME_SIZE];
@@ -161,9 +162,15 @@ static int load_records(struct journal_writer *w, struct segment *s, struct load
     int rc;
 
     writer_slot_name(name, s->slot);
-    rc = disk_open(w->disk, name, DISK_READ, &file);
+    rc = disk_open(w->disk, name, is_fresh ? DISK_WRITE : DISK_READ, &file);
     if (rc < 0)
         return rc;
+    /* After a failed sync the page cache calls clean what the disk does not have:
+     * where the last process may have met one, the disk is what counts. */
+    if (is_fresh && file->ops->forget != NULL) {
+        file->ops->sync(file); /* whatever it says: what cannot be written is not there */
+        file->ops->forget(file);
+    }
     scan_init(&scan, file, &s->header);
     while ((rc = scan_next(&scan, &record)) > 0) {
         if (scan.limit > w->limit)
@@ -192,7 +199,8 @@ static int load_segments(struct journal_writer *w, struct loading *l)
     for (size_t i = 0; i < w->segments.len; i++) {
         struct segment s = w->segments.items[i];
         uint32_t prev = l->prev;
-        int rc = load_records(w, &s, l);
+        /* Batches in flight reach over two segments at most. */
+        int rc = load_records(w, &s, l, i + 2 >= w->segments.len);
         if (rc < 0)
             return rc;
         if (rc == 0) {

@@ -6,7 +6,7 @@
 #include "base/random.h"
 #include "queue/internal.h"
 
-enum { IDS_FIRST = 16, IDS_MAX = 1024, COMMIT_TRIES = 3 };
+enum { IDS_FIRST = 16, IDS_MAX = 1024, COMMIT_TRIES = 3, COMMIT_ID_SIZE = 16 };
 
 struct queue_client {
     struct ipc_client *ipc;
@@ -15,6 +15,8 @@ struct queue_client {
     uint32_t block; /* numbers to ask for next */
     bool is_refilling;
     struct task_cond refilled;
+    unsigned char random[COMMIT_ID_SIZE * 32]; /* one system call for many commit ids */
+    size_t random_left;
 };
 
 struct queue_client *queue_client_new(const char *socket_name, int64_t timeout_ms)
@@ -209,18 +211,27 @@ static int commit_surely(struct queue_client *cl, const struct queue_message *m,
     return as_temporary(rc);
 }
 
+/* Valid until the next call. */
+static struct span new_commit_id(struct queue_client *cl)
+{
+    if (cl->random_left == 0) {
+        random_bytes(cl->random, sizeof(cl->random));
+        cl->random_left = sizeof(cl->random);
+    }
+    cl->random_left -= COMMIT_ID_SIZE;
+    return span_make(cl->random + cl->random_left, COMMIT_ID_SIZE);
+}
+
 int queue_commit(struct queue_client *cl, struct queue_message *m, struct queue_upload *u)
 {
-    unsigned char commit[16];
     struct span inline_octets = SPAN_NONE;
     struct str envelope = {0};
     int rc = 0;
 
-    random_bytes(commit, sizeof(commit));
     if (u != NULL)
         rc = queue_upload_finish(u, m, &inline_octets);
     if (rc == 0)
-        rc = arena_copy(&m->arena, span_make(commit, sizeof(commit)), &m->commit);
+        rc = arena_copy(&m->arena, new_commit_id(cl), &m->commit);
     if (rc == 0)
         rc = queue_message_encode(m, &envelope);
     if (rc == 0)
