@@ -25,7 +25,6 @@ PROGRAM_DIRS := master smtpd qmgr smtp local imapd pop3d auth services tools
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wwrite-strings -Wvla -Wno-unused-parameter -Werror=implicit-function-declaration
-OPTIMISE := $(if $(SANITIZE),-O1 -fsanitize=address$(,)undefined -fno-omit-frame-pointer -DWAYPOST_SANITIZE,-O2 -D_FORTIFY_SOURCE=2)
 , := ,
 OPTIMISE := $(if $(SANITIZE),-O1 -fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DWAYPOST_SANITIZE,-O2 -D_FORTIFY_SOURCE=2)
 ALL_CFLAGS := -std=gnu17 -g $(OPTIMISE) -fstack-protector-strong -fPIE -fvisibility=hidden \

@@ -28,7 +28,7 @@ install: all
 	sed -e 's,@SBINDIR@,$(SBINDIR),; s,@LIBEXECDIR@,$(LIBEXECDIR),; s,@CONFDIR@,$(CONFDIR),' \
 		conf/waypost.service.in >$(DESTDIR)$(UNITDIR)/waypost.service
 	$(INSTALL) -m 644 conf/waypost.sysusers $(DESTDIR)$(SYSUSERSDIR)/waypost.conf
-	$(INSTALL) -m 644 conf/waypost.tmpfiles $(DESTDIR)$(TMPFILESDIR)/waypost.conf
+	sed -e 's,@SBINDIR@,$(SBINDIR),' conf/waypost.tmpfiles >$(DESTDIR)$(TMPFILESDIR)/waypost.conf
 	$(INSTALL) -m 644 README.md ARCHITECTURE.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
 	for page in man/*.[1-9]; do [ -e $$page ] || continue; \
 		$(INSTALL) -d $(DESTDIR)$(MANDIR)/man$${page##*.} && \

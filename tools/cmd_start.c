@@ -191,8 +191,10 @@ int cmd_start(const struct waypost *given, int argc, char **argv)
     refuse_if_faulty(&w, conf);
     str_printf(&errors, "%s/pid", conf_string(conf, "queue_directory"));
     /* master makes these too; the file for its standard error comes before it. */
-    mkdir(conf_string(conf, "queue_directory"), 0755);
-    mkdir(str_cstr(&errors), 0755);
+    if ((mkdir(conf_string(conf, "queue_directory"), 0755) < 0 && errno != EEXIST) ||
+        (mkdir(str_cstr(&errors), 0755) < 0 && errno != EEXIST) ||
+        access(str_cstr(&errors), W_OK | X_OK) < 0)
+        fatal("%s: %s; not started", str_cstr(&errors), error_text(-errno));
     str_append_cstr(&errors, "/stderr");
     supervisor.fd = detach(&w, conf, str_cstr(&errors));
     while (clock_mono_ms() < deadline) {
