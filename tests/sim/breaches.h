@@ -9,6 +9,7 @@
     {"rule 9: directory sync of a new file", QUEUE, OFF(DIRECTORY_SYNC), 500},
     {"rule 10: recovery syncs what it read", QUEUE, OFF(RECOVERY_SYNC), 2000},
     {"rule 13: copies before freeing", QUEUE, OFF(COPY_SYNC), 2000},
+    {"rule 14: a freed slot is durably free", QUEUE, OFF(FREE_SYNC), 2000},
     {"store, rule 3: CRC", STORE, OFF(CRC), 1000},
     {"store, rule 6: numbers jump to the limit", STORE, OFF(JUMP), 1000},
     {"store, rule 6: the jump is synced", STORE, OFF(JUMP_SYNC), 1000},
