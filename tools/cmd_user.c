@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -72,9 +73,12 @@ static int read_line(int fd, struct str *out)
     return got == 0 && out->len == 0 ? ERR_EOF : str_error(out);
 }
 
-/* One question on the terminal, without echo. */
-static int ask_terminal(int terminal, const char *question, struct str *answer)
+/* One question on the terminal, without echo. The signals of ask_twice() are blocked
+ * but while it waits: one that comes just before the wait ends it too. */
+static int ask_terminal(int terminal, const char *question, const sigset_t *unblocked,
+                        struct str *answer)
 {
+    struct pollfd ready = {.fd = terminal, .events = POLLIN};
     struct termios before, quiet;
     int rc;
 
@@ -85,6 +89,8 @@ static int ask_terminal(int terminal, const char *question, struct str *answer)
     if (tcsetattr(terminal, TCSAFLUSH, &quiet) < 0)
         return -errno;
     rc = fd_write_all(terminal, question, strlen(question));
+    if (rc == 0 && ppoll(&ready, 1, NULL, unblocked) < 0)
+        rc = -errno;
     if (rc == 0)
         rc = read_line(terminal, answer);
     tcsetattr(terminal, TCSAFLUSH, &before);
@@ -92,7 +98,7 @@ static int ask_terminal(int terminal, const char *question, struct str *answer)
     return rc;
 }
 
-/* Only ends the read, so that the terminal gets its echo back. */
+/* Only ends the wait, so that the terminal gets its echo back. */
 static void interrupt(int signo)
 {
 }
@@ -102,17 +108,26 @@ static int ask_twice(struct str *password)
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
     struct sigaction action = {.sa_handler = interrupt};
     struct str again = {0};
+    sigset_t blocked, before;
     int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC), rc;
 
     if (terminal < 0) {
         log_error("no terminal to ask for the password: give it on standard input, with -p -");
         return -errno;
     }
-    for (size_t i = 0; i < COUNT_OF(signals); i++)
+    sigemptyset(&blocked);
+    for (size_t i = 0; i < COUNT_OF(signals); i++) {
         sigaction(signals[i], &action, NULL);
-    rc = ask_terminal(terminal, "New password: ", password);
+        sigaddset(&blocked, signals[i]);
+    }
+    sigprocmask(SIG_BLOCK, &blocked, &before);
+    /* Whoever started this may have blocked them. */
+    for (size_t i = 0; i < COUNT_OF(signals); i++)
+        sigdelset(&before, signals[i]);
+    rc = ask_terminal(terminal, "New password: ", &before, password);
     if (rc == 0)
-        rc = ask_terminal(terminal, "Once more: ", &again);
+        rc = ask_terminal(terminal, "Once more: ", &before, &again);
+    sigprocmask(SIG_SETMASK, &before, NULL);
     if (rc < 0) {
         log_error("cannot read the password: %s", error_text(rc));
     } else if (!span_eq(str_span(password), str_span(&again))) {

@@ -2,8 +2,11 @@
 import concurrent.futures
 import os
 import pty
+import select
+import signal
 import stat
 import subprocess
+import time
 
 import pytest
 
@@ -152,16 +155,18 @@ def ask(u, *answers):
     child, terminal = pty.fork()
     if child == 0:
         os.execl(WAYPOST, "waypost", "-c", u.directory, "user", "add", "-s", "PLAIN", "u1")
-    shown = b""
-    for question, answer in zip((b"New password: ", b"Once more: "), answers):
-        while not shown.endswith(question):
-            shown += os.read(terminal, 1000)
-        os.write(terminal, answer)
+    shown, end = b"", time.monotonic() + 20
+    answers = list(zip((b"New password: ", b"Once more: "), answers))
     try:
-        while part := os.read(terminal, 1000):
-            shown += part
+        while True:
+            if not select.select([terminal], [], [], max(0, end - time.monotonic()))[0]:
+                os.kill(child, signal.SIGKILL)
+                break
+            shown += os.read(terminal, 1000)
+            if answers and shown.endswith(answers[0][0]):
+                os.write(terminal, answers.pop(0)[1])
     except OSError:
-        pass
+        pass  # the other end is closed
     _, status = os.waitpid(child, 0)
     os.close(terminal)
     return os.waitstatus_to_exitcode(status), shown
