@@ -85,6 +85,20 @@ static void become(const struct passwd *user)
     prctl(PR_SET_DUMPABLE, 0);
 }
 
+/* Whether the user wants the mail elsewhere. As nobody here reads the file, the mail
+ * has to wait: put into the mailbox, it would be where its user does not look. */
+static bool has_forward(const struct passwd *user)
+{
+    struct str path = {0};
+    struct stat st;
+    bool is_there;
+
+    str_printf(&path, "%s/.forward", user->pw_dir);
+    is_there = stat(str_cstr(&path), &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0;
+    str_fini(&path);
+    return is_there;
+}
+
 /* In a child that has become the user. */
 static int deposit_as_user(const struct arguments *a, const struct passwd *user, int mbox)
 {
@@ -98,6 +112,10 @@ static int deposit_as_user(const struct arguments *a, const struct passwd *user,
     if (deposit_is_loop(STDIN_FILENO, d->address)) {
         str_printf(&why, "mail forwarding loop for %s", d->address);
         return say(&why, DEPOSIT_LOOP);
+    }
+    if (has_forward(user)) {
+        str_printf(&why, "%s/.forward is not supported", user->pw_dir);
+        return say(&why, DEPOSIT_TRY_AGAIN);
     }
     if (is_maildir) {
         code = deposit_maildir(d, STDIN_FILENO, &why);
