@@ -33,3 +33,4 @@ install: all
 	for page in man/*.[1-9]; do [ -e $$page ] || continue; \
 		$(INSTALL) -d $(DESTDIR)$(MANDIR)/man$${page##*.} && \
 		$(INSTALL) -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/ || exit 1; done
+	echo '.so man8/waypost.8' >$(DESTDIR)$(MANDIR)/man8/postfix.8
