@@ -169,6 +169,44 @@ static bool is_default(struct checker *k, const struct param *p, struct span val
     return is_same;
 }
 
+/* The first table in value of a type that Postfix has and this suite has not. */
+static struct span find_foreign_table(struct span value)
+{
+    static const char *const types[] = {
+        "mysql:", "pgsql:",   "ldap:", "sqlite:", "mongodb:", "regexp:",  "pcre:",     "tcp:",
+        "nis:",   "nisplus:", "cdb:",  "dbm:",    "sdbm:",    "netinfo:", "memcache:", "socketmap:",
+    };
+    struct span word, table;
+
+    while (span_token(&value, ", \t\r\n{}", &word)) {
+        table = span_starts(word, SPAN_LIT("proxy:")) ? span_drop(word, 6) : word;
+        for (size_t i = 0; i < COUNT_OF(types); i++) {
+            if (span_starts(table, span_cstr(types[i])))
+                return word;
+        }
+    }
+    return SPAN_NONE;
+}
+
+/* A program that uses the parameter would not start: said here, with its line. */
+static int check_tables(struct checker *k, const struct param *p, const struct place *at)
+{
+    struct str now = {0}, why = {0}, reason = {0};
+    struct span table = SPAN_NONE;
+    int error = 0;
+
+    if (p->type == PARAM_STRING && conf_expand(k->c, at->value, &now, &why) == 0)
+        table = find_foreign_table(str_span(&now));
+    if (table.p != NULL) {
+        str_printf(&reason, ": tables of the type of %.*s are not supported", SPAN_ARG(table));
+        error = add(k, CONF_RESTRICTS, at, "", str_cstr(&reason));
+    }
+    str_fini(&now);
+    str_fini(&why);
+    str_fini(&reason);
+    return error;
+}
+
 static int check_setting(struct checker *k, const struct place *at)
 {
     const struct param *p = param_find(at->name);
@@ -186,7 +224,7 @@ static int check_setting(struct checker *k, const struct place *at)
     if (p->status == PARAM_RESTRICTS && !is_default(k, p, at->value))
         return add(k, CONF_RESTRICTS, at, "",
                    ": not supported, and ignoring it would let through what it stops");
-    return 0;
+    return p->status == PARAM_HONOURED ? check_tables(k, p, at) : 0;
 }
 
 static int check_overrides(struct checker *k, const struct master_entry *entry)

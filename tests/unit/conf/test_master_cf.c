@@ -231,7 +231,16 @@ static void findings(void **state)
     assert_finding("slow_destination_rate_delay = 1s\n", smtp, -1, "");
     assert_finding("slower_destination_rate_delay = 1s\n", smtp, CONF_UNKNOWN,
                    "slower_destination_rate_delay");
-    assert_finding("virtual_alias_maps = proxy:mysql:my\nmy_hosts = x\n", smtp, -1, "");
+    assert_finding("virtual_alias_maps = proxy:mysql:my\nmy_hosts = x\n", smtp, CONF_RESTRICTS,
+                   "line 1: virtual_alias_maps=proxy:mysql:my: tables of the type of "
+                   "proxy:mysql:my are not supported");
+    assert_finding("transport_maps = hash:/a, pcre:/b\n", smtp, CONF_RESTRICTS,
+                   "the type of pcre:/b");
+    assert_finding("transport_maps = unionmap:{hash:/a, ldap:b}\n", smtp, CONF_RESTRICTS,
+                   "the type of ldap:b");
+    assert_finding("", "a unix - - n - - b -o mynetworks=sqlite:/x\n", CONF_RESTRICTS,
+                   "master.cf, line 1: -o mynetworks=sqlite:/x");
+    assert_finding("t = pgsql:x\ntransport_maps = $t\n", smtp, CONF_RESTRICTS, "pgsql:x");
     assert_finding("always_bcc = x@y\n", smtp, CONF_NOT_HONOURED, "always_bcc=x@y: not supported");
     assert_finding("always_bcc =\n", smtp, -1, "");
     assert_finding("smtpd_milters = inet:x:1\n", smtp, CONF_RESTRICTS, "smtpd_milters");
