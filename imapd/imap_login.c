@@ -65,31 +65,7 @@ static int capabilities(struct session *s, struct str *out)
     return str_error(out);
 }
 
-/* --- SASL (RFC 3501 6.2.2) ---------------------------------------------------------- */
-
-static int ask(struct login *l, struct span challenge, struct str *response)
-{
-    struct str text = {0};
-    struct span line;
-    deadline_t deadline = login_deadline();
-    int rc = base64_encode(&text, challenge);
-
-    if (rc == 0)
-        rc = stream_printf(l->stream, deadline, "+ %s\r\n", str_cstr(&text));
-    str_fini(&text);
-    if (rc == 0)
-        rc = stream_read_line(l->stream, LINE_MAX_OCTETS, &line, deadline);
-    if (rc == ERR_TOO_LONG)
-        return stream_skip_line(l->stream, deadline) < 0 ? ERR_EOF : ERR_SYNTAX;
-    if (rc < 0)
-        return rc == -ECANCELED ? ERR_EOF : rc;
-    line = span_trim(line);
-    if (span_eq(line, SPAN_LIT("*")))
-        return -ECANCELED;
-    return base64_decode(response, line);
-}
-
-static const struct login_dialogue dialogue = {ask};
+/* --- what became of a login -------------------------------------------------------- */
 
 static void conclude(struct session *s, enum login_verdict verdict, struct span id,
                      struct span method)
@@ -216,7 +192,7 @@ static void command_authenticate(struct session *s, struct parse *p)
         is_right = parse_end(p);
     }
     if (is_right) {
-        verdict = login_authenticate(s->login, mechanism, initial, &dialogue, &id);
+        verdict = login_authenticate(s->login, mechanism, initial, &id);
         conclude(s, verdict, str_span(&id), mechanism);
     } else {
         bad(s, "BAD Invalid arguments.");

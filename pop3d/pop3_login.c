@@ -23,32 +23,6 @@ static void say(struct session *s, const char *line)
         s->is_over = true;
 }
 
-/* --- SASL dialogue (RFC 5034 4) ----------------------------------------------------- */
-
-static int ask(struct login *l, struct span challenge, struct str *response)
-{
-    struct str text = {0};
-    struct span line;
-    deadline_t deadline = login_deadline();
-    int rc = base64_encode(&text, challenge);
-
-    if (rc == 0)
-        rc = stream_printf(l->stream, deadline, "+ %s\r\n", str_cstr(&text));
-    str_fini(&text);
-    if (rc == 0)
-        rc = stream_read_line(l->stream, LINE_MAX_OCTETS, &line, deadline);
-    if (rc == ERR_TOO_LONG)
-        return stream_skip_line(l->stream, deadline) < 0 ? ERR_EOF : ERR_SYNTAX;
-    if (rc < 0)
-        return rc == -ECANCELED ? ERR_EOF : rc;
-    line = span_trim(line);
-    if (span_eq(line, SPAN_LIT("*")))
-        return -ECANCELED;
-    return base64_decode(response, line);
-}
-
-static const struct login_dialogue dialogue = {ask};
-
 /* --- commands -------------------------------------------------------------------------- */
 
 static void conclude(struct session *s, enum login_verdict verdict, struct span id,
@@ -174,7 +148,7 @@ static void command_auth(struct session *s, struct span argument)
         text = str_span(&decoded);
         initial = &text;
     }
-    verdict = login_authenticate(s->login, str_span(&method), initial, &dialogue, &id);
+    verdict = login_authenticate(s->login, str_span(&method), initial, &id);
     conclude(s, verdict, str_span(&id), str_span(&method));
     str_fini_secret(&decoded);
     str_fini_secret(&id);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "auth/session.h"
+#include "base/encode.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -16,6 +17,7 @@ enum {
     HAND_OVER_TIMEOUT_MS = 30000,
     PROTOCOL_VERSION = 1,
     ROUNDS_MAX = 8, /* of a SASL exchange */
+    RESPONSE_LINE_MAX = 16384,
 };
 
 static struct {
@@ -263,14 +265,37 @@ static enum login_verdict judge(struct login *l, const struct auth_answer *answe
     }
 }
 
+/* Show a challenge and read the response. ERR_SYNTAX for what is not base64,
+ * -ECANCELED when the client gives up, other negative codes when it is lost. */
+static int ask(struct login *l, struct span challenge, struct str *response)
+{
+    struct str text = {0};
+    struct span line;
+    deadline_t deadline = login_deadline();
+    int rc = base64_encode(&text, challenge);
+
+    if (rc == 0)
+        rc = stream_printf(l->stream, deadline, "+ %s\r\n", str_cstr(&text));
+    str_fini(&text);
+    if (rc == 0)
+        rc = stream_read_line(l->stream, RESPONSE_LINE_MAX, &line, deadline);
+    if (rc == ERR_TOO_LONG)
+        return stream_skip_line(l->stream, deadline) < 0 ? ERR_EOF : ERR_SYNTAX;
+    if (rc < 0)
+        return rc == -ECANCELED ? ERR_EOF : rc;
+    line = span_trim(line);
+    if (span_eq(line, SPAN_LIT("*")))
+        return -ECANCELED;
+    return base64_decode(response, line);
+}
+
 /* The rounds of an exchange; *answer is the last one. */
 static enum login_verdict converse(struct login *l, struct auth_exchange *e,
-                                   struct auth_answer *answer,
-                                   const struct login_dialogue *dialogue)
+                                   struct auth_answer *answer)
 {
     for (int round = 0; answer->outcome == AUTH_CONTINUE; round++) {
         struct str response = {.max = 8192};
-        int rc = round < ROUNDS_MAX ? dialogue->ask(l, answer->challenge, &response) : ERR_SYNTAX;
+        int rc = round < ROUNDS_MAX ? ask(l, answer->challenge, &response) : ERR_SYNTAX;
 
         if (rc == 0 && auth_step(e, str_span(&response), answer, deadline_in(AUTH_TIMEOUT_MS)) < 0)
             rc = ERR_EOF;
@@ -295,8 +320,7 @@ static struct auth_request make_request(const struct login *l, struct span mecha
 }
 
 enum login_verdict login_authenticate(struct login *l, struct span mechanism,
-                                      const struct span *initial,
-                                      const struct login_dialogue *dialogue, struct str *session)
+                                      const struct span *initial, struct str *session)
 {
     struct auth_request request = make_request(l, mechanism);
     struct auth_exchange *e;
@@ -312,7 +336,7 @@ enum login_verdict login_authenticate(struct login *l, struct span mechanism,
     if (auth_begin(shared.auth, &request, &e, &answer, deadline_in(AUTH_TIMEOUT_MS)) < 0)
         verdict = LOGIN_LOST;
     else
-        verdict = converse(l, e, &answer, dialogue);
+        verdict = converse(l, e, &answer);
     if (verdict == LOGIN_OK)
         verdict = judge(l, &answer, session);
     auth_exchange_free(e);
@@ -333,7 +357,7 @@ enum login_verdict login_password(struct login *l, struct span user, struct span
         str_append_char(&initial, '\0');
         if (str_append(&initial, password) == 0) {
             text = str_span(&initial);
-            verdict = login_authenticate(l, SPAN_LIT("PLAIN"), &text, NULL, session);
+            verdict = login_authenticate(l, SPAN_LIT("PLAIN"), &text, session);
         }
     }
     str_fini_secret(&initial);

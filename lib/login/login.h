@@ -48,14 +48,6 @@ deadline_t login_deadline(void);
  * sent ahead, and go on under TLS. Negative: the client is lost. */
 TASK_WAITS int login_start_tls(struct login *l);
 
-/* How a protocol shows a challenge and reads the response (both not encoded). */
-struct login_dialogue {
-    /* Send a challenge and read the answer; ERR_SYNTAX for what is not base64,
-     * -ECANCELED when the client sent "*" (mapped by the caller), other negative
-     * codes when the client is lost. */
-    int (*ask)(struct login *l, struct span challenge, struct str *response);
-};
-
 enum login_verdict {
     LOGIN_OK,      /* *session holds the id: call login_hand_over() */
     LOGIN_FAILED,  /* wrong name or password */
@@ -66,11 +58,10 @@ enum login_verdict {
     LOGIN_LOST,        /* no client any more */
 };
 
-/* initial NULL: none was sent. */
+/* A SASL exchange: challenges and responses are lines of base64, "*" gives up (RFC
+ * 3501 6.2.2, RFC 5034 4). initial NULL: none was sent. */
 TASK_WAITS enum login_verdict login_authenticate(struct login *l, struct span mechanism,
-                                                 const struct span *initial,
-                                                 const struct login_dialogue *dialogue,
-                                                 struct str *session);
+                                                 const struct span *initial, struct str *session);
 /* Name and password in one command (IMAP LOGIN, POP3 USER/PASS). */
 TASK_WAITS enum login_verdict login_password(struct login *l, struct span user,
                                              struct span password, struct str *session);
