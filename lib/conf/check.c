@@ -224,7 +224,8 @@ static int check_setting(struct checker *k, const struct place *at)
     if (p->status == PARAM_RESTRICTS && !is_default(k, p, at->value))
         return add(k, CONF_RESTRICTS, at, "",
                    ": not supported, and ignoring it would let through what it stops");
-    return p->status == PARAM_HONOURED ? check_tables(k, p, at) : 0;
+    /* A default with such a table is done without it (smtpd_forbidden_commands). */
+    return p->status == PARAM_HONOURED && !is_default(k, p, at->value) ? check_tables(k, p, at) : 0;
 }
 
 static int check_overrides(struct checker *k, const struct master_entry *entry)

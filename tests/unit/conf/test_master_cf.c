@@ -240,6 +240,8 @@ static void findings(void **state)
                    "the type of ldap:b");
     assert_finding("", "a unix - - n - - b -o mynetworks=sqlite:/x\n", CONF_RESTRICTS,
                    "master.cf, line 1: -o mynetworks=sqlite:/x");
+    assert_finding("smtpd_forbidden_commands = CONNECT GET POST regexp:{{/^[^A-Z]/ Bogus}}\n", smtp,
+                   -1, "");
     assert_finding("t = pgsql:x\ntransport_maps = $t\n", smtp, CONF_RESTRICTS, "pgsql:x");
     assert_finding("always_bcc = x@y\n", smtp, CONF_NOT_HONOURED, "always_bcc=x@y: not supported");
     assert_finding("always_bcc =\n", smtp, -1, "");
