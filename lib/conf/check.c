@@ -197,7 +197,8 @@ static int check_tables(struct checker *k, const struct param *p, const struct p
 
     if (p->type == PARAM_STRING && conf_expand(k->c, at->value, &now, &why) == 0)
         table = find_foreign_table(str_span(&now));
-    if (table.p != NULL) {
+    /* A default with such a table is done without it (smtpd_forbidden_commands). */
+    if (table.p != NULL && (p->name[0] == '_' || !is_default(k, p, at->value))) {
         str_printf(&reason, ": tables of the type of %.*s are not supported", SPAN_ARG(table));
         error = add(k, CONF_RESTRICTS, at, "", str_cstr(&reason));
     }
@@ -224,8 +225,7 @@ static int check_setting(struct checker *k, const struct place *at)
     if (p->status == PARAM_RESTRICTS && !is_default(k, p, at->value))
         return add(k, CONF_RESTRICTS, at, "",
                    ": not supported, and ignoring it would let through what it stops");
-    /* A default with such a table is done without it (smtpd_forbidden_commands). */
-    return p->status == PARAM_HONOURED && !is_default(k, p, at->value) ? check_tables(k, p, at) : 0;
+    return p->status == PARAM_HONOURED ? check_tables(k, p, at) : 0;
 }
 
 static int check_overrides(struct checker *k, const struct master_entry *entry)
