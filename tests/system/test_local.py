@@ -112,8 +112,9 @@ def test_aliases_that_turn_in_a_circle(lab):
 
 
 def test_mbox(lab):
-    send(lab, "me", "mbox")
+    queue_id = send(lab, "me", "mbox")
     got = wait_in_mbox(lab, "mbox")[0]
+    lab.wait_for_log(queue_id, "status=sent", "delivered to mailbox")
     status = os.stat(lab.mbox)
     assert status.st_uid == USER.pw_uid and stat.S_IMODE(status.st_mode) == 0o600
     assert got["Return-Path"] == "<u1@example.test>"
