@@ -5,7 +5,7 @@
  * redeems. So nobody who only speaks to the network can claim a user.
  *
  * Protocol "auth", version 1, over lib/ipc:
- *   begin    service mechanism [initial] client local secured [local-name]
+ *   begin    service mechanism [initial] client local secured
  *            -> continue exchange challenge | done ... | fail ...
  *   step     exchange response   -> as begin
  *   cancel   exchange            (no reply)
@@ -35,8 +35,7 @@ struct auth_request {
     struct span initial;        /* decoded; may be empty ("=") */
     struct span client_address; /* "192.0.2.1" */
     struct span local_address;
-    struct span channel_binding; /* TLS exporter data, or empty */
-    bool is_secured;             /* TLS, or the server's own address */
+    bool is_secured; /* TLS, or the server's own address */
 };
 
 enum auth_outcome {

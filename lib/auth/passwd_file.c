@@ -63,7 +63,7 @@ int passwd_default_account(struct str *out, struct span user)
     return rc;
 }
 
-/* Extra fields: name=value, separated by blanks (RFC-less; Dovecot's form). */
+/* Extra fields: name=value, separated by blanks, as in Dovecot. */
 static struct span find_account(struct span extra)
 {
     struct span field;
