@@ -126,22 +126,26 @@ static void hear(struct child *child, const struct control_message *message)
 /* --- the end of a child ------------------------------------------------------------------------
  */
 
-/* A process that was ready died: say whom it served, and contain it. */
-static void crashed(struct child *child, const char *how, int number)
+/* What it did when it died; -1 when its page does not say. */
+static int describe_end(const struct child *child, struct stats_page *page)
+{
+    if (stats_read(child->page, page) < 0)
+        return -1;
+    log_warn("service %s: pid %ld was in task \"%s\", client %s, queue id %s, with %llu clients",
+             child->name, (long)child->pid, page->note.task,
+             page->note.client[0] != '\0' ? page->note.client : "unknown",
+             page->note.queue_id[0] != '\0' ? page->note.queue_id : "none",
+             (unsigned long long)page->clients);
+    return 0;
+}
+
+/* A process that was ready crashed: contain what it served. */
+static void contain(struct child *child, const struct stats_page *page)
 {
     struct service_entry *entry = child->entry;
-    struct stats_page page;
     struct str address = {0};
 
-    log_warn("process %s pid %ld %s %d", child->program, (long)child->pid, how, number);
-    if (stats_read(child->page, &page) < 0)
-        return;
-    log_warn("service %s: pid %ld was in task \"%s\", client %s, queue id %s, with %llu clients",
-             child->name, (long)child->pid, page.note.task,
-             page.note.client[0] != '\0' ? page.note.client : "unknown",
-             page.note.queue_id[0] != '\0' ? page.note.queue_id : "none",
-             (unsigned long long)page.clients);
-    str_append(&address, stats_note_address(&page.note));
+    str_append(&address, stats_note_address(&page->note));
     if (entry != NULL && contain_crash(&entry->containment, clock_mono_ms(), str_cstr(&address))) {
         log_warn(
             "service %s: %d crashes within a minute: one client per process for %d minutes%s%s",
@@ -157,6 +161,17 @@ static void crashed(struct child *child, const char *how, int number)
         }
     }
     str_fini(&address);
+}
+
+static void died(struct child *child, const char *how, int number, bool is_crash)
+{
+    struct stats_page page;
+
+    log_warn("process %s pid %ld %s %d", child->program, (long)child->pid, how, number);
+    if (child->state == CHILD_STARTING || describe_end(child, &page) < 0)
+        return;
+    if (is_crash)
+        contain(child, &page);
 }
 
 static void start_failed(struct child *child)
@@ -200,19 +215,12 @@ static void child_ended(struct child *child, int status)
     child->is_reaped = true;
     child->exit_status = status;
     master.child_count--;
-    if (WIFSIGNALED(status) && !child->is_term_sent && !master.is_stopping) {
-        if (was_ready)
-            crashed(child, "killed by signal", WTERMSIG(status));
-        else
-            log_warn("process %s pid %ld killed by signal %d", child->program, (long)child->pid,
-                     WTERMSIG(status));
-    } else if (WIFEXITED(status) && WEXITSTATUS(status) != 0 && !child->is_term_sent) {
-        if (was_ready)
-            crashed(child, "exit status", WEXITSTATUS(status));
-        else
-            log_warn("process %s pid %ld exit status %d", child->program, (long)child->pid,
-                     WEXITSTATUS(status));
-    }
+    /* SIGKILL comes from an operator or from the kernel when memory is short: no
+     * client has brought it about, and more processes would only make it worse. */
+    if (WIFSIGNALED(status) && !child->is_term_sent && !master.is_stopping)
+        died(child, "killed by signal", WTERMSIG(status), WTERMSIG(status) != SIGKILL);
+    else if (WIFEXITED(status) && WEXITSTATUS(status) != 0 && !child->is_term_sent)
+        died(child, "exit status", WEXITSTATUS(status), true);
     if (!was_ready && !child->is_term_sent && !master.is_stopping)
         start_failed(child);
     list_remove(&child->link);

@@ -1,10 +1,11 @@
 /*
  * contain.h: what happens after a process has died. Pure; time is an argument.
  *
- * A crash is a process that was ready and ended by a signal or with a status. Two
- * in a minute: for ten minutes the service runs one client per process, and the
- * client that the crash note names is refused. A start failure is a process that
- * ended before it was ready: the next start waits, longer each time.
+ * A crash is a process that was ready and ended by a signal other than SIGKILL (which
+ * others send) or with a status. Two in a minute: for ten minutes the service runs one
+ * client per process, and the client that the crash note names is refused. A start
+ * failure is a process that ended before it was ready: the next start waits, longer
+ * each time.
  */
 #ifndef MASTER_CONTAIN_H
 #define MASTER_CONTAIN_H

@@ -304,7 +304,8 @@ def test_client_limit_one_is_process_per_client(make):
 def test_busy_service_gets_a_second_process(make_root):
     if os.cpu_count() < 2:
         pytest.skip("one core")
-    instance = make_root(echo="20")
+    # A low share: on a loaded machine no process gets 80 percent of a core.
+    instance = make_root(main="process_busy_share = 5\n", echo="20")
     clients = [instance.connect() for _ in range(3)]
     pid = clients[0].pid()
     for client in clients:
@@ -433,6 +434,20 @@ def test_crash_is_contained(make):
     refused = Client(instance.address, source="127.0.0.2", timeout=PATIENCE)
     assert refused.sock.recv(10) == b""
     wait_for(lambda: "connection from 127.0.0.2 refused" in instance.log())
+
+
+def test_kill_is_no_crash(make_root):
+    """SIGKILL is an operator's or the kernel's: no client is refused for it, and density stays."""
+    instance = make_root()
+    for _ in range(3):
+        client = instance.connect(source="127.0.0.2")
+        assert client.ask("note") == "note"
+        pid = client.pid()
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: f"pid {pid} killed by signal 9" in instance.log())
+    clients = [instance.connect(source="127.0.0.2") for _ in range(2)]
+    assert clients[0].pid() == clients[1].pid()
+    assert "one client per process" not in instance.log()
 
 
 def test_start_failures_are_throttled(make_root):
