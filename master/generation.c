@@ -337,6 +337,7 @@ static void change_over(struct reading *r, struct list *old)
     master.master_cf = r->master_cf;
     master.config_fd = r->config_fd;
     master.max_idle_s = (uint32_t)conf_seconds(r->conf, "max_idle");
+    master.busy_permille = (uint32_t)conf_int(r->conf, "process_busy_share") * 10;
     master.throttle_ms = conf_ms(r->conf, "service_throttle_time");
     master.drain_ms = conf_ms(r->conf, "drain_time_limit");
     set_log(r->conf);

@@ -6,7 +6,6 @@ enum {
     DESCRIPTORS_RESERVED = 64,
     CAPACITY_MIN = 20,
     CAPACITY_MAX = 200000,
-    BUSY_PERMILLE = 800,
     BUSY_SECONDS = 2, /* a burst of one second is no reason */
     STRICT_SPARE = 1, /* processes that wait for a client, with client_limit 1 */
 };
@@ -111,7 +110,7 @@ static uint32_t wanted_by_load(const struct limits_load *load, uint32_t max_idle
 {
     uint32_t now = load->processes;
     bool is_full = now > 0 && load->clients >= load->capacity && load->clients < load->total;
-    bool is_busy = load->busy_permille >= BUSY_PERMILLE && load->busy_seconds >= BUSY_SECONDS;
+    bool is_busy = load->busy_seconds >= BUSY_SECONDS;
 
     if (now == 0)
         return load->has_waiting ? 1 : 0;

@@ -51,7 +51,7 @@ struct limits_load {
     uint64_t clients;       /* of those */
     uint64_t capacity;      /* Σ limits of those */
     uint32_t busy_permille; /* mean use of a core by those over the last second */
-    uint32_t busy_seconds;  /* for how long that was 800 or more */
+    uint32_t busy_seconds;  /* for how long that was process_busy_share or more */
     uint32_t idle_seconds;  /* for how long one process less would have done */
     uint32_t cores;
     bool has_waiting;  /* somebody waits at a listener that nobody reads */

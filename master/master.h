@@ -87,6 +87,7 @@ struct master {
     struct list entries, listeners, retired;
     struct limits_machine machine;
     uint32_t max_idle_s;
+    uint32_t busy_permille; /* use of a core from which on a service gets a further process */
     int64_t throttle_ms, drain_ms;
     uint32_t generation;
     int64_t started_wall_s;

@@ -266,7 +266,7 @@ static void measure(struct child *child, int64_t elapsed_ms)
         (uint32_t)(used * 1000000 / (uint64_t)ticks_per_second / (uint64_t)elapsed_ms);
 }
 
-/* Would one process less do? */
+/* Would one process less do? It would be used to three quarters of what makes a further one. */
 static bool is_one_spare(const struct limits_load *load)
 {
     if (load->processes == 0)
@@ -274,7 +274,8 @@ static bool is_one_spare(const struct limits_load *load)
     if (load->processes == 1 || load->client_limit > 0 || load->is_contained)
         return load->clients == 0 ||
                (load->client_limit > 0 && load->clients + load->client_limit < load->capacity);
-    return load->busy_permille * load->processes < 600 * (load->processes - 1) &&
+    return load->busy_permille * load->processes <
+               master.busy_permille * 3 / 4 * (load->processes - 1) &&
            load->clients * load->processes < load->capacity * (load->processes - 1);
 }
 
@@ -341,7 +342,7 @@ static void tick_entry(struct service_entry *entry, int64_t now, int64_t elapsed
     measure(LIST_ITEM(item, struct child, link), elapsed_ms);
     wake_entry(entry, now);
     load = look(entry);
-    entry->busy_seconds = load.busy_permille >= 800 ? entry->busy_seconds + 1 : 0;
+    entry->busy_seconds = load.busy_permille >= master.busy_permille ? entry->busy_seconds + 1 : 0;
     entry->idle_seconds = is_one_spare(&load) ? entry->idle_seconds + 1 : 0;
     warn_limit(entry, &load);
     scale_entry(entry);
