@@ -34,7 +34,7 @@ static void run(void *arg)
 
 int offline_main(const char *config_directory)
 {
-    struct task_options options = {0};
+    struct task_options options = {.has_no_watchdog = true};
     struct str why = {0};
     struct conf *conf;
 

@@ -102,7 +102,7 @@ static void run_task(void *arg)
 
 int queue_tool_run(struct queue_tool *t, void (*main_task)(struct queue_tool *t))
 {
-    struct task_options options = {0};
+    struct task_options options = {.has_no_watchdog = true};
 
     tool = t;
     tool_task = main_task;

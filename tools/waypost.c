@@ -147,7 +147,7 @@ int waypost_ask(const struct conf *conf, const char *request, const char *name, 
                 struct str *report, struct str *why)
 {
     struct question q = {request, name, value, report, why, 0};
-    struct task_options options = {0};
+    struct task_options options = {.has_no_watchdog = true};
     struct str run = {0};
     int code;
 

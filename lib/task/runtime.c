@@ -88,7 +88,10 @@ int task_runtime_init(const struct task_options *options)
     list_init(&r->fresh);
     r->stack_size = options->stack_size != 0 ? options->stack_size : STACK_SIZE;
     r->stack_size = (r->stack_size + page - 1) & ~(page - 1);
-    r->watchdog_us = (options->watchdog_ms != 0 ? options->watchdog_ms : WATCHDOG_MS) * 1000LL;
+    r->watchdog_us =
+        options->has_no_watchdog
+            ? INT64_MAX
+            : (options->watchdog_ms != 0 ? options->watchdog_ms : WATCHDOG_MS) * 1000LL;
     r->uv_timer_at = DEADLINE_NONE;
     r->sweep_timer.expired = sweep;
     set_signal_stack();

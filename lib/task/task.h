@@ -37,6 +37,7 @@ struct task_options {
     size_t stack_size;            /* 0: 64 KiB (256 KiB under ASan) */
     unsigned threads[TASK_POOLS]; /* 0: a default; threads start at the first job */
     unsigned watchdog_ms;         /* log a turn longer than this; 0: 50 */
+    bool has_no_watchdog;         /* a command that serves nobody but its caller */
 };
 
 /* Before the first task, after the sandbox. -errno on failure. */

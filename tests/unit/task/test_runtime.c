@@ -328,6 +328,19 @@ static void test_the_watchdog_names_a_slow_task(void **state)
     assert_non_null(strstr(warning, "task slow held the loop for "));
 }
 
+static void test_a_command_has_no_watchdog(void **state)
+{
+    struct task_options options = {.has_no_watchdog = true};
+
+    warnings = 0;
+    log_set_sink(keep_warning, NULL);
+    assert_int_equal(task_runtime_init(&options), 0);
+    assert_int_equal(task_runtime_run(slow, NULL), 0);
+    task_runtime_fini();
+    log_set_sink(NULL, NULL);
+    assert_int_equal(warnings, 0);
+}
+
 /* --- crash notes --------------------------------------------------------------------------- */
 
 static struct task_crash_note page;
@@ -465,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_the_others_are_cancelled_at_the_end),
         cmocka_unit_test(test_a_breathing_task_lets_others_run),
         cmocka_unit_test(test_the_watchdog_names_a_slow_task),
+        cmocka_unit_test(test_a_command_has_no_watchdog),
         cmocka_unit_test(test_the_crash_page_names_the_running_task),
         cmocka_unit_test(test_ten_thousand_tasks),
         cmocka_unit_test(test_an_idle_task_gives_its_stack_back),
