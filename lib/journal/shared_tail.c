@@ -351,10 +351,12 @@ int shared_find_end(struct journal_shared *j)
         return passed;
     if (j->end.last_kind == JOURNAL_SEAL)
         return shared_seal(j, false);
-    /* Who wrote it may have died before the sync. */
-    if (passed > 0 && j->end.last_kind == JOURNAL_RESERVE && RULE(RULE_RESERVE_LAST))
-        return shared_sync_active(j);
-    return 0;
+    if (passed == 0)
+        return 0;
+    /* Who wrote it died before its hint, and perhaps before its sync. */
+    if (j->end.last_kind == JOURNAL_RESERVE && RULE(RULE_RESERVE_LAST))
+        rc = shared_sync_active(j);
+    return rc < 0 ? rc : shared_write_hint(j);
 }
 
 /* --- sealing -------------------------------------------------------------------------------- */

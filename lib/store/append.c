@@ -246,11 +246,18 @@ static int find_delivery(struct index_txn *t, void *arg)
     return index_delivery_find(t, s->hash, &s->mailbox, &s->uid);
 }
 
-/* What another process delivered counts when it is durable. */
+/* What another process delivered counts when it is durable. It may have died before it
+ * left a hint of its record: the lock finds the true end. */
 static int search_job(struct store_account *a, void *arg)
 {
-    int rc = account_view(a, find_delivery, arg);
+    int rc = account_need_journal(a);
 
+    if (rc == 0)
+        rc = journal_shared_lock(a->journal, NULL);
+    if (rc < 0)
+        return rc;
+    journal_shared_unlock(a->journal);
+    rc = account_view(a, find_delivery, arg);
     return rc < 0 ? rc : account_sync_all(a);
 }
 

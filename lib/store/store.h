@@ -267,7 +267,8 @@ void store_unlock(struct store_lock *l);
 /* --- administration ---------------------------------------------------------------------- */
 
 TASK_WAITS int store_usage(struct store_account *a, uint64_t *bytes, uint64_t *messages);
-/* Check the whole account; findings, a line each, are appended to report. */
+/* Check the whole account; findings, a line each, are appended to report. Sessions and
+ * deliveries go on, but for the time that a new index for comparison takes to make. */
 TASK_WAITS int store_verify(struct store_account *a, struct str *report);
 /* Throw the index away and make it anew from the journal. */
 TASK_WAITS int store_rebuild(struct store_account *a);

@@ -3,19 +3,33 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "store/body.h"
 
 enum { FINDINGS_MAX = 1000 };
+static const char scratch[] = "verify"; /* holds the index made anew meanwhile */
+
+/* An entry of an index, short enough to be kept for each of a million messages. */
+struct entry {
+    uint64_t key, value; /* hashes */
+};
+
+struct entries {
+    ARRAY(struct entry) items;
+};
 
 struct check {
     struct store_account *account;
     struct str *report;
     unsigned findings;
-    uint64_t checksum, pairs; /* of an index */
+    struct entries before; /* of the index as it was found */
+    size_t at;             /* how many of the new one agree with it */
+    bool is_different;
 };
 
 static void find(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -131,61 +145,137 @@ static int check_boxes(struct index_txn *t, void *arg)
 /* --- the index against a new one
  * -------------------------------------------------------------------- */
 
-static uint64_t mix(uint64_t hash, struct span s)
+static uint64_t hash(struct span s)
 {
+    uint64_t sum = 0xcbf29ce484222325;
+
     for (size_t i = 0; i < s.n; i++)
-        hash = (hash ^ (unsigned char)s.p[i]) * 0x100000001b3;
-    return hash;
+        sum = (sum ^ (unsigned char)s.p[i]) * 0x100000001b3;
+    return sum;
 }
 
-/* Not what only an index knows: \Recent (in A), recent deliveries. */
-static int add_pair(void *arg, struct span key, struct span value)
+/* Only an index knows these: \Recent (in A), recent deliveries. */
+static bool is_own(struct span key)
+{
+    return key.p[0] == 'A' || key.p[0] == 'D';
+}
+
+static int keep_entry(void *arg, struct span key, struct span value)
 {
     struct check *c = arg;
+    struct entry *e;
 
-    if (key.p[0] == 'A' || key.p[0] == 'D')
+    if (is_own(key))
         return 0;
-    c->checksum = mix(mix(c->checksum, key), value);
-    c->pairs++;
+    e = array_push(&c->before.items);
+    if (e == NULL)
+        return -ENOMEM;
+    *e = (struct entry){hash(key), hash(value)};
     return 0;
 }
 
-static int sum_pairs(struct index_txn *t, void *arg)
+static int keep_entries(struct index_txn *t, void *arg)
 {
     struct check *c = arg;
 
-    c->checksum = 0xcbf29ce484222325;
-    c->pairs = 0;
-    return index_dump(t, add_pair, c);
+    return index_dump(t, keep_entry, c);
+}
+
+/* The first difference is told; the entries behind it need not line up. */
+static int compare_entry(void *arg, struct span key, struct span value)
+{
+    struct check *c = arg;
+    const struct entry *e = c->at < c->before.items.len ? &c->before.items.items[c->at] : NULL;
+
+    if (is_own(key) || c->is_different)
+        return 0;
+    if (e != NULL && e->key == hash(key) && e->value == hash(value)) {
+        c->at++;
+        return 0;
+    }
+    c->is_different = true;
+    find(c, "the index was not what the journal says: entry %zu of %zu, %c%s", c->at,
+         c->before.items.len, key.p[0],
+         e != NULL && e->key == hash(key) ? " with another value"
+                                          : " missing or in its place another");
+    return 0;
+}
+
+static int compare_entries(struct index_txn *t, void *arg)
+{
+    struct check *c = arg;
+    int rc = index_dump(t, compare_entry, c);
+
+    if (rc == 0 && !c->is_different && c->at < c->before.items.len)
+        find(c, "the index was not what the journal says: %zu entries, and %zu more", c->at,
+             c->before.items.len - c->at);
+    return rc;
+}
+
+static int apply_all(struct index_txn *t, void *arg)
+{
+    struct store_account *a = arg;
+    bool more = true;
+    int rc = 0;
+
+    while (rc == 0 && more)
+        rc = apply_tail(t, &a->disk.disk, UINT32_MAX, &more);
+    return rc;
+}
+
+/* A new index in a directory of its own: sessions go on with the account's. */
+static int make_index(struct store_account *a, struct check *c)
+{
+    struct index *index = NULL;
+    int rc, fd;
+
+    if (mkdirat(a->dirfd, scratch, 0700) < 0 && errno != EEXIST)
+        return -errno;
+    fd = openat(a->dirfd, scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return -errno;
+    index_remove(fd); /* of a check that was killed */
+    rc = index_open(fd, &a->store->boot, &index);
+    if (rc == 0)
+        rc = index_update(index, apply_all, a);
+    if (rc == 0)
+        rc = index_view(index, compare_entries, c);
+    index_close(index);
+    index_remove(fd);
+    fd_close(&fd);
+    unlinkat(a->dirfd, scratch, AT_REMOVEDIR);
+    return rc;
+}
+
+/* Under the journal's lock: both indexes have the same records applied. */
+static int compare_indexes(struct store_account *a, struct check *c)
+{
+    int rc = journal_shared_lock(a->journal, NULL);
+
+    if (rc < 0)
+        return rc;
+    rc = account_view(a, keep_entries, c);
+    if (rc == 0)
+        rc = make_index(a, c);
+    journal_shared_unlock(a->journal);
+    return rc;
 }
 
 static int verify_job(struct store_account *a, void *arg)
 {
     struct check *c = arg;
-    uint64_t checksum, pairs;
     int rc = account_view(a, check_boxes, c);
 
     if (rc == 0)
         rc = check_records(c);
-    if (rc == 0)
-        rc = account_view(a, sum_pairs, c);
-    if (rc < 0)
-        return rc;
-    checksum = c->checksum;
-    pairs = c->pairs;
-    index_close(a->index);
-    a->index = NULL;
-    index_remove(a->dirfd);
-    rc = account_view(a, sum_pairs, c);
-    if (rc == 0 && (c->checksum != checksum || c->pairs != pairs))
-        find(c, "the index was not what the journal says (%llu entries, now %llu)",
-             (unsigned long long)pairs, (unsigned long long)c->pairs);
-    return rc;
+    return rc < 0 ? rc : compare_indexes(a, c);
 }
 
 int store_verify(struct store_account *a, struct str *report)
 {
     struct check c = {.account = a, .report = report};
+    int rc = account_run(a, TASK_POOL_STORE, verify_job, &c);
 
-    return account_run(a, TASK_POOL_STORE, verify_job, &c);
+    array_free(&c.before.items);
+    return rc;
 }

@@ -2,7 +2,9 @@
 #include "tests/unit/store/support_store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -165,6 +167,102 @@ static void blob_main(void *arg)
 static void test_blob(void **state)
 {
     run(blob_main, NULL);
+}
+
+/* The tail file as it was before the last record: what a writer leaves that is killed
+ * between its record and its hint. */
+static void with_old_hint(void (*change)(void))
+{
+    char path[256], hint[512];
+    ssize_t n;
+    int fd;
+
+    place_path(&place, "u1", "tail", path);
+    fd = open(path, O_RDWR);
+    n = pread(fd, hint, sizeof(hint), 0);
+    assert_true(n > 0);
+    change();
+    assert_int_equal(pwrite(fd, hint, (size_t)n, 0), n);
+    fd_close(&fd);
+}
+
+static void deliver_twice_main(void *arg)
+{
+    struct store_append m = {
+        .fd = -1, .delivery_id = SPAN_LIT("job 2"), .content = SPAN_LIT("a: b\r\n\r\n")};
+    struct store_account *a = open_account("u1");
+    struct store_appended *out = arg;
+
+    m.is_retry = out->uid != 0;
+    assert_int_equal(store_append(a, STORE_INBOX, &m, 1, out), 0);
+    store_close(a);
+}
+
+static struct store_appended delivered[2];
+
+static void deliver_2(void)
+{
+    run(deliver_twice_main, &delivered[0]);
+}
+
+static void look_main(void *arg)
+{
+    struct store_account *a = open_account("u1");
+
+    deliver_message(a, 1, "job 1");
+    store_view_close(open_view(a, STORE_INBOX)); /* there is an index now */
+    store_close(a);
+}
+
+static void verify_main(void *arg)
+{
+    struct store_account *a = open_account("u1");
+    struct str report = {0};
+
+    assert_int_equal(store_verify(a, &report), 0);
+    assert_string_equal(str_cstr(&report), "");
+    str_fini(&report);
+    store_close(a);
+}
+
+static void test_a_record_without_a_hint(void **state)
+{
+    memset(delivered, 0, sizeof(delivered));
+    run(look_main, NULL);
+    with_old_hint(deliver_2);
+    place_reopen(&place);
+    run(verify_main, NULL);
+    /* It is found when the same job comes again, although no hint tells of it. */
+    place_reopen(&place);
+    delivered[1].uid = 1;
+    run(deliver_twice_main, &delivered[1]);
+    assert_int_equal(delivered[1].uid, delivered[0].uid);
+}
+
+/* Sessions keep their index while another one is made beside it. */
+static void verify_open_main(void *arg)
+{
+    struct store_account *a = open_account("u1");
+    struct store_view *v = open_view(a, STORE_INBOX);
+    struct str report = {0};
+    char path[256];
+
+    for (unsigned n = 1; n <= 20; n++)
+        append_message(a, STORE_INBOX, n, 0);
+    assert_int_equal(store_verify(a, &report), 0);
+    assert_string_equal(str_cstr(&report), "");
+    check_refresh(v, true, "+20");
+    assert_int_equal(v->recent.len, 20);
+    place_path(&place, "u1", "verify", path);
+    assert_int_equal(access(path, F_OK), -1);
+    str_fini(&report);
+    store_view_close(v);
+    store_close(a);
+}
+
+static void test_verify_beside_a_session(void **state)
+{
+    run(verify_open_main, NULL);
 }
 
 /* --- views
@@ -365,6 +463,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_accounts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_messages, setup, teardown),
         cmocka_unit_test_setup_teardown(test_blob, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_record_without_a_hint, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_verify_beside_a_session, setup, teardown),
         cmocka_unit_test_setup_teardown(test_views, setup, teardown),
         cmocka_unit_test_setup_teardown(test_copy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_mailboxes, setup, teardown),
