@@ -56,12 +56,13 @@ static int keep_pieces(struct span message, const struct imap_ranges *ranges,
     for (size_t i = 0; i < ranges->items.len; i++) {
         struct span item = ranges->items.items[i];
         struct body_piece *piece;
-        if (item.p < message.p || item.p > message.p + message.n)
-            return ERR_NOT_SUPPORTED; /* not of the message: the CRLF of a field list */
         piece = array_push(&section->pieces);
         if (piece == NULL)
             return -ENOMEM;
-        *piece = (struct body_piece){(uint64_t)(item.p - message.p), item.n};
+        if (item.p < message.p || item.p > message.p + message.n)
+            *piece = (struct body_piece){.length = item.n, .is_line_end = true};
+        else
+            *piece = (struct body_piece){(uint64_t)(item.p - message.p), item.n, false};
     }
     return 0;
 }
@@ -77,10 +78,6 @@ static void answer(struct span message, const struct mime_part *root, struct bod
         section->is_text = section->size <= TEXT_OCTETS;
         if (!section->is_text)
             rc = keep_pieces(message, &ranges, section);
-        if (rc == ERR_NOT_SUPPORTED) {
-            section->is_text = true;
-            rc = 0;
-        }
         if (rc == 0 && section->is_text)
             rc = imap_ranges_append(&section->text, &ranges, 0, UINT64_MAX);
         array_free(&ranges.items);
@@ -88,20 +85,21 @@ static void answer(struct span message, const struct mime_part *root, struct bod
     section->rc = rc;
 }
 
-void body_find(struct span message, struct body_section *sections, size_t count,
-               struct budget *budget)
+void body_find(struct span message, struct body_section *sections, size_t count)
 {
+    struct budget budget;
     struct arena arena;
     struct mime_part *root;
     int rc;
 
-    arena_init(&arena, budget);
+    budget_init(&budget, BODY_MEMORY_OCTETS);
+    arena_init(&arena, &budget);
     rc = mime_parse(&arena, message, NULL, &root);
     for (size_t i = 0; i < count; i++) {
         if (rc == 0)
             answer(message, root, &sections[i]);
-        else
-            sections[i].rc = rc;
+        else /* as it was described: without parts (imap_describe) */
+            sections[i].rc = ERR_NOT_FOUND;
     }
     arena_reset(&arena);
 }
@@ -207,14 +205,13 @@ int body_with_content(const struct store_body *body, uint64_t limit,
 struct find_job {
     struct body_section *sections;
     size_t count;
-    struct budget *budget;
 };
 
 static void find_on_worker(void *arg, struct span message)
 {
     struct find_job *job = arg;
 
-    body_find(message, job->sections, job->count, job->budget);
+    body_find(message, job->sections, job->count);
 }
 
 static bool are_header_only(const struct body_section *sections, size_t count)
@@ -242,7 +239,7 @@ static int answer_whole(const struct store_body *body, struct body_section *sect
         struct body_piece *piece = array_push(&sections[i].pieces);
         if (piece == NULL)
             return -ENOMEM;
-        *piece = (struct body_piece){0, body->length};
+        *piece = (struct body_piece){0, body->length, false};
         sections[i].size = body->length;
     }
     return 0;
@@ -266,7 +263,7 @@ static int find_in_head(struct session *s, const struct store_body *body,
         if (header.n == 0 && n > 0)
             rc = 1;
         else
-            body_find(header, sections, count, &s->client->budget);
+            body_find(header, sections, count);
     }
     str_fini(&head);
     return rc;
@@ -281,7 +278,7 @@ static int find_in_small(struct session *s, const struct store_body *body,
     str_init(&text, &s->client->budget);
     rc = read_into(body, (size_t)body->length, &text);
     if (rc == 0)
-        body_find(str_span(&text), sections, count, &s->client->budget);
+        body_find(str_span(&text), sections, count);
     str_fini(&text);
     return rc;
 }
@@ -289,7 +286,7 @@ static int find_in_small(struct session *s, const struct store_body *body,
 int body_find_stored(struct session *s, const struct store_body *body, bool is_plain,
                      struct body_section *sections, size_t count)
 {
-    struct find_job job = {sections, count, &s->client->budget};
+    struct find_job job = {sections, count};
     int rc = 1;
 
     if (is_plain && are_whole(sections, count))
@@ -375,6 +372,8 @@ static int send_piece(struct sender *out, struct body_piece piece)
 {
     int rc = 0;
 
+    if (piece.is_line_end)
+        return send_text(out, SPAN_LIT("\r\n"));
     if (!out->is_bare) { /* what is skipped need not be read */
         uint64_t skipped = out->skip < piece.length ? out->skip : piece.length;
         out->skip -= skipped;

@@ -11,6 +11,11 @@
 #include "imapd/session.h"
 #include "mail/imap.h"
 
+/* For the parts of a message, its ENVELOPE and BODYSTRUCTURE. What these cost is the
+ * sender's will, within lib/mail's limits, and not the client's: in the session's budget,
+ * one message could end every session that comes across it. One message at a time. */
+enum { BODY_MEMORY_OCTETS = 64 * 1024 * 1024 };
+
 /* What is asked for, and the answer. */
 struct body_section {
     const struct imap_section *want;
@@ -23,6 +28,7 @@ struct body_section {
 };
 struct body_piece {
     uint64_t offset, length; /* from the message's beginning */
+    bool is_line_end;        /* CRLF that is not in the message: it ends a list of fields */
 };
 
 /* Before the first use and after the last. */
@@ -32,8 +38,7 @@ void body_section_clear(struct body_section *section);
 
 /* Answer sections from a message in memory. header_only: message is at least the whole
  * header. Pure; may run on a worker. */
-void body_find(struct span message, struct body_section *sections, size_t count,
-               struct budget *budget);
+void body_find(struct span message, struct body_section *sections, size_t count);
 /* The header with its empty line; n is 0 when its end is not in text. */
 struct span body_header(struct span text);
 

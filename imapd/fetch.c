@@ -21,6 +21,7 @@ enum {
     HEAD_OCTETS = 4096,   /* read ahead of each message when only headers are asked for */
     WHOLE_OCTETS = 16384, /* messages up to this size are read ahead whole */
     WRITE_OCTETS = 8192,
+    CACHED_OCTETS = 1048576, /* ENVELOPE and BODYSTRUCTURE of a batch, but for its last */
 };
 
 struct fetch {
@@ -28,7 +29,8 @@ struct fetch {
     struct fetch_items items;
     struct body_section *answers; /* one for each section asked for */
     bool sets_seen, headers_only;
-    struct arena arena; /* of a batch */
+    struct budget budget; /* of what belongs to messages: BODY_MEMORY_OCTETS */
+    struct arena arena;   /* of a batch */
     struct str line;
     bool is_first; /* no item stands in the line yet */
     ARRAY(uint32_t) seen;
@@ -184,7 +186,7 @@ static bool find_in_head(struct fetch *f, const struct item *i)
         known = f->headers_only ? body_header(known) : SPAN_NONE;
     if (known.n == 0)
         return false;
-    body_find(known, f->answers, f->items.sections.len, &f->session->client->budget);
+    body_find(known, f->answers, f->items.sections.len);
     return true;
 }
 
@@ -210,8 +212,8 @@ static int describe(struct fetch *f, const struct item *i, struct store_cached *
     struct str envelope, structure;
     int rc = store_body_open(f->session->view, i->message->uid, &body);
 
-    str_init(&envelope, &f->session->client->budget);
-    str_init(&structure, &f->session->client->budget);
+    str_init(&envelope, &f->budget);
+    str_init(&structure, &f->budget);
     if (rc == 0)
         rc = body_describe_stored(&body, &envelope, &structure);
     if (rc == 0)
@@ -266,16 +268,16 @@ static int answer_message(struct fetch *f, const struct item *i)
 /* --- batches -------------------------------------------------------------------------------------
  */
 
-static int load_cached(struct fetch *f, const uint32_t *uids, size_t count,
+static int load_cached(struct fetch *f, const uint32_t *uids, size_t *count,
                        struct store_cached **out)
 {
     *out = NULL;
     if ((f->items.items & (FETCH_ENVELOPE | FETCH_BODY | FETCH_STRUCTURE)) == 0)
         return 0;
-    *out = ARENA_NEW_N(&f->arena, struct store_cached, count);
+    *out = ARENA_NEW_N(&f->arena, struct store_cached, *count);
     if (*out == NULL)
         return -ENOMEM;
-    return store_cached(f->session->view, uids, count, &f->arena, *out);
+    return store_cached(f->session->view, uids, count, CACHED_OCTETS, &f->arena, *out);
 }
 
 /* The beginnings of messages where that may answer the sections: *out has one for each
@@ -306,21 +308,22 @@ static int load_heads(struct fetch *f, const uint32_t *numbers, size_t count, st
     return rc;
 }
 
-static int answer_batch(struct fetch *f, const uint32_t *numbers, size_t count)
+/* *count: how many messages there are, then how many of them were answered. */
+static int answer_batch(struct fetch *f, const uint32_t *numbers, size_t *count)
 {
     const struct store_message *messages = f->session->view->messages.items;
-    uint32_t *uids = ARENA_NEW_N(&f->arena, uint32_t, count);
+    uint32_t *uids = ARENA_NEW_N(&f->arena, uint32_t, *count);
     struct store_cached *cached = NULL;
     struct span *heads = NULL;
     int rc = uids == NULL ? -ENOMEM : 0;
 
-    for (size_t k = 0; k < count && rc == 0; k++)
+    for (size_t k = 0; k < *count && rc == 0; k++)
         uids[k] = messages[numbers[k] - 1].uid;
     if (rc == 0)
         rc = load_cached(f, uids, count, &cached);
     if (rc == 0 && f->items.sections.len > 0)
-        rc = load_heads(f, numbers, count, &heads);
-    for (size_t k = 0; k < count && rc == 0; k++) {
+        rc = load_heads(f, numbers, *count, &heads);
+    for (size_t k = 0; k < *count && rc == 0; k++) {
         const struct store_message *m = &messages[numbers[k] - 1];
         struct item i = {
             .message = m,
@@ -361,7 +364,7 @@ static int answer_all(struct fetch *f, const struct set *set)
     while (done < set->numbers.len && rc == 0) {
         size_t count = set->numbers.len - done < batch ? set->numbers.len - done : batch;
         int marked;
-        rc = answer_batch(f, set->numbers.items + done, count);
+        rc = answer_batch(f, set->numbers.items + done, &count);
         if (rc == 0)
             rc = flush_line(f);
         marked = mark_seen(f);
@@ -421,8 +424,9 @@ void command_fetch(struct session *s, struct parse *p)
 
     if (!set_take(s, p, &set))
         return;
-    arena_init(&f.arena, &s->client->budget);
-    str_init(&f.line, &s->client->budget);
+    budget_init(&f.budget, BODY_MEMORY_OCTETS);
+    arena_init(&f.arena, &f.budget);
+    str_init(&f.line, &f.budget);
     rc = parse_space(p) ? fetch_items_take(p, &f.items) : ERR_SYNTAX;
     if (rc == ERR_SYNTAX) {
         session_bad(s, f.items.why != NULL ? f.items.why : "Missing arguments.");

@@ -60,8 +60,7 @@ void search_free(struct search *q);
 
 /* 1, 0, or -1 when the message itself must be looked at. index: in the view. */
 int search_match_view(const struct search *q, size_t index);
-/* With the message (or its header, when that is enough): 1, 0 or -ENOMEM. May run on a
- * worker. */
+/* With the message (or its header, when that is enough): 1 or 0. May run on a worker. */
 int search_match_content(const struct search *q, size_t index, struct span message);
 
 #endif

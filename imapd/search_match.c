@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "imapd/body.h"
 #include "imapd/flags.h"
 #include "mail/date.h"
 #include "mail/header.h"
@@ -15,6 +16,7 @@ struct subject {
     bool has_content;
     struct span content;
     const struct mime_part *root;
+    struct budget *budget;
 };
 
 enum { UNKNOWN = -1 };
@@ -69,15 +71,13 @@ static int match_sent_date(const struct subject *m, const struct search_key *k)
 
 static int match_text(const struct subject *m, const struct search_key *k)
 {
-    struct budget *budget = &m->search->session->client->budget;
-
     if (!m->has_content)
         return UNKNOWN;
     if (k->op == SEARCH_HEADER)
-        return search_header(m->content, k->header, k->needle, budget);
+        return search_header(m->content, k->header, k->needle, m->budget);
     if (k->op == SEARCH_BODY)
-        return search_body(m->content, m->root, k->needle, budget);
-    return search_text(m->content, m->root, k->needle, budget);
+        return search_body(m->content, m->root, k->needle, m->budget);
+    return search_text(m->content, m->root, k->needle, m->budget);
 }
 
 /* All of them; the unknown only counts when nothing is false. */
@@ -166,16 +166,19 @@ int search_match_content(const struct search *q, size_t index, struct span messa
         .has_content = true,
         .content = message,
     };
+    struct budget budget;
     struct arena arena;
     struct mime_part *root = NULL;
     int rc = 0;
 
-    arena_init(&arena, &q->session->client->budget);
+    budget_init(&budget, BODY_MEMORY_OCTETS);
+    arena_init(&arena, &budget);
+    m.budget = &budget;
     if (q->needs_body)
         rc = mime_parse(&arena, message, NULL, &root);
     m.root = root;
     if (rc == 0)
         rc = match(&m, &q->root);
     arena_reset(&arena);
-    return rc;
+    return rc == -ENOMEM ? 0 : rc; /* no message may end the search for all */
 }

@@ -24,8 +24,10 @@ int imap_bodystructure(struct str *out, struct span message, const struct mime_p
 /* Append the BODY item (without extension data) made from a BODYSTRUCTURE that
  * imap_bodystructure wrote. ERR_CORRUPT when it is not one. */
 int imap_body(struct str *out, struct span bodystructure);
-/* Both at once, as the store caches them at delivery; scratch is a working arena, the
- * caller resets it. */
+/* Both at once, as the store caches them at delivery; scratch is an empty working arena,
+ * the caller resets it. No message is impossible to describe: one that takes more than
+ * scratch's budget or IMAP_DESCRIPTION_MAX octets is binary data from nobody. */
+enum { IMAP_DESCRIPTION_MAX = 8 * 1024 * 1024 };
 int imap_describe(struct arena *scratch, struct span message, struct str *envelope,
                   struct str *bodystructure);
 

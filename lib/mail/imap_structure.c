@@ -228,6 +228,17 @@ int imap_bodystructure(struct str *out, struct span message, const struct mime_p
     return error;
 }
 
+static int describe_opaque(struct span message, struct str *envelope, struct str *bodystructure)
+{
+    str_clear(envelope);
+    str_clear(bodystructure);
+    str_append_cstr(envelope, "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)");
+    str_printf(bodystructure,
+               "(\"application\" \"octet-stream\" NIL NIL NIL \"8bit\" %llu NIL NIL NIL NIL)",
+               (unsigned long long)mime_measure(message).virtual_size);
+    return str_error(envelope) < 0 ? str_error(envelope) : str_error(bodystructure);
+}
+
 int imap_describe(struct arena *scratch, struct span message, struct str *envelope,
                   struct str *bodystructure)
 {
@@ -238,5 +249,9 @@ int imap_describe(struct arena *scratch, struct span message, struct str *envelo
         error = imap_append_envelope(scratch, envelope, mime_part_header(message, root));
     if (error == 0)
         error = append_structure(scratch, bodystructure, message, root);
+    if (error == -ENOMEM || envelope->len + bodystructure->len > IMAP_DESCRIPTION_MAX) {
+        arena_reset(scratch);
+        error = describe_opaque(message, envelope, bodystructure);
+    }
     return error;
 }

@@ -246,8 +246,16 @@ struct cached_job {
     size_t count;
     struct arena *arena;
     struct store_cached *out;
+    size_t octets, octets_max;
     size_t missing; /* not in the index, which lost them at a rebuild */
 };
+
+/* Message i is the last one that there is room for. */
+static bool is_enough(struct cached_job *job, size_t i)
+{
+    job->octets += job->out[i].envelope.n + job->out[i].bodystructure.n;
+    return job->octets >= job->octets_max;
+}
 
 static int copy_cached(struct cached_job *job, size_t i, struct span envelope,
                        struct span bodystructure)
@@ -266,6 +274,7 @@ static int read_cached(struct index_txn *t, void *arg)
     int rc = 0;
 
     job->missing = 0;
+    job->octets = 0;
     for (size_t i = 0; rc == 0 && i < job->count; i++) {
         struct span envelope, bodystructure;
         job->out[i] = (struct store_cached){0};
@@ -275,6 +284,8 @@ static int read_cached(struct index_txn *t, void *arg)
         else if (rc == ERR_NOT_FOUND)
             rc = 0;
         job->missing += job->out[i].envelope.p == NULL;
+        if (is_enough(job, i))
+            job->count = i + 1;
     }
     return rc;
 }
@@ -357,16 +368,25 @@ static int cached_job(struct store_account *a, void *arg)
         rc = with_message(a, job->view->mailbox, job->uids[i], restore_cached, &restore);
         if (rc == ERR_NOT_FOUND || rc == ERR_CORRUPT)
             rc = 0;
+        if (is_enough(job, i))
+            job->count = i + 1;
     }
     if (rc == 0)
         (void)index_update(a->index, keep_cached, job);
     return rc;
 }
 
-int store_cached(struct store_view *v, const uint32_t *uids, size_t count, struct arena *arena,
-                 struct store_cached *out)
+int store_cached(struct store_view *v, const uint32_t *uids, size_t *count, size_t octets_max,
+                 struct arena *arena, struct store_cached *out)
 {
-    struct cached_job job = {.view = v, .uids = uids, .count = count, .arena = arena, .out = out};
+    struct cached_job job = {.view = v,
+                             .uids = uids,
+                             .count = *count,
+                             .arena = arena,
+                             .out = out,
+                             .octets_max = octets_max};
+    int rc = account_run(v->account, TASK_POOL_STORE, cached_job, &job);
 
-    return account_run(v->account, TASK_POOL_STORE, cached_job, &job);
+    *count = job.count;
+    return rc;
 }

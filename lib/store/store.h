@@ -173,13 +173,15 @@ TASK_WAITS int store_vanished(struct store_view *v, uint64_t since, struct store
 void store_vanished_free(struct store_vanished *n);
 
 /* Finished strings made at delivery: IMAP ENVELOPE and BODYSTRUCTURE (BODY is
- * derived by the reader). From the arena. A message that is gone has envelope.p NULL. */
+ * derived by the reader). From the arena. A message that is gone has envelope.p NULL.
+ * They may be large, by their senders' will: it ends early behind the message with which
+ * octets_max is reached; *count then says how many were answered, at least one. */
 struct store_cached {
     struct span envelope;
     struct span bodystructure;
 };
-TASK_WAITS int store_cached(struct store_view *v, const uint32_t *uids, size_t count,
-                            struct arena *arena, struct store_cached *out);
+TASK_WAITS int store_cached(struct store_view *v, const uint32_t *uids, size_t *count,
+                            size_t octets_max, struct arena *arena, struct store_cached *out);
 /* The first octets of each message, at most limit, in one go. p NULL: it is gone. */
 TASK_WAITS int store_heads(struct store_view *v, const uint32_t *uids, size_t count, size_t limit,
                            struct arena *arena, struct span *out);

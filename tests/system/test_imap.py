@@ -55,8 +55,8 @@ def append(client, octets=MESSAGE, mailbox=b"INBOX"):
     assert b"t OK [APPENDUID" in answer[-1], answer
 
 
-def code(lines, name):
-    return next(int(re.search(rb"\[%s (\d+)\]" % name, line)[1]) for line in lines if name in line)
+def code(lines, name, form=rb"\[%s (\d+)\]"):
+    return next(int(re.search(form % name, line)[1]) for line in lines if name in line)
 
 
 @pytest.mark.parametrize("pause", [0, 2.5])
@@ -135,6 +135,42 @@ def test_a_session_over_its_memory_ends_alone(lab, raw):
     lines = greedy.command(b"SEARCH" + b" SUBJECT x" * 5000)
     assert b"".join(lines).startswith(b"* BYE") or lines[-1].startswith(b"t BAD"), lines
     assert other.command(b"NOOP")[-1].startswith(b"t OK")
+
+
+def monsters():
+    """Messages whose description is far larger than a session's memory."""
+    yield b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"".join(
+        b"--b\r\nContent-Type: text/plain; name=\"a%d\"\r\n\r\nx\r\n" % n for n in range(9999))
+    yield b"Subject: s\r\n" + b"".join(
+        b"%s: " % field + b", ".join(b"\"a b\" <c%d@example.test>" % n for n in range(10000)) + b"\r\n"
+        for field in (b"From", b"To", b"Cc")) + b"\r\nx\r\n"
+
+
+@pytest.mark.parametrize("command", [
+    b"FETCH 1:* (ENVELOPE BODYSTRUCTURE)", b"FETCH 1:* BODY", b"FETCH 1:* (BODY.PEEK[1.MIME] BODY.PEEK[9000])",
+    b"FETCH 1:* BODY.PEEK[HEADER.FIELDS (To Cc)]", b"SEARCH BODY nothing", b"SEARCH TO nothing TEXT nothing"])
+def test_no_message_ends_the_sessions_of_who_got_it(lab, raw, command):
+    client = raw("u13")
+    if code(client.command(b"STATUS INBOX (MESSAGES)"), b"MESSAGES", rb"\(%s (\d+)\)") == 0:
+        for message in [*monsters(), MESSAGE]:
+            append(client, message)
+    client.command(b"SELECT INBOX")
+    lines = client.command(command)
+    assert lines[-1].startswith(b"t OK"), lines[-1][:200]
+    assert len(lines) == (4 if command.startswith(b"FETCH") else 2)
+
+
+@pytest.mark.parametrize("line_end", [b"\r\n", b"\n"])
+def test_a_long_list_of_fields(lab, raw, line_end):
+    client = raw("u14")
+    fields = [b"X-%d: %s" % (n % 2, b"y" * 900) + line_end for n in range(100)]
+    append(client, b"".join(fields) + line_end + b"body" + line_end)
+    client.command(b"SELECT INBOX")
+    wanted = b"".join(fields[::2]).replace(line_end, b"\r\n") + b"\r\n"
+    for start, count in ((0, 100000), (0, 40000), (5000, 34000), (45000, 100), (len(wanted) - 3, 3), (len(wanted), 9)):
+        answer = b"".join(client.command(b"FETCH * BODY.PEEK[HEADER.FIELDS (X-0)]<%d.%d>" % (start, count)))
+        expected = wanted[start:start + count]
+        assert b"<%d> {%d}\r\n%s)\r\n" % (start, len(expected), expected) in answer
 
 
 def test_uidvalidity_is_new_after_delete_and_create(lab, raw):

@@ -162,6 +162,25 @@ static void test_structure(void **state)
     arena_reset(&arena);
 }
 
+/* Whatever somebody sends: whoever gets it can list his mail. */
+static void test_too_much_to_describe(void **state)
+{
+    struct budget budget;
+    struct arena arena;
+    struct str envelope = {0}, structure = {0};
+
+    budget_init(&budget, 1024);
+    arena_init(&arena, &budget);
+    assert_int_equal(imap_describe(&arena, SPAN_LIT(MESSAGE "\n"), &envelope, &structure), 0);
+    assert_string_equal(str_cstr(&envelope), "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)");
+    check_text(&structure,
+               "(\"application\" \"octet-stream\" NIL NIL NIL \"8bit\" 329 NIL NIL NIL NIL)",
+               "opaque");
+    arena_reset(&arena);
+    str_fini(&envelope);
+    str_fini(&structure);
+}
+
 static void test_sections(void **state)
 {
     static const struct {
@@ -289,6 +308,7 @@ int main(void)
         cmocka_unit_test(test_address_list_is_bounded),
         cmocka_unit_test(test_envelope),
         cmocka_unit_test(test_structure),
+        cmocka_unit_test(test_too_much_to_describe),
         cmocka_unit_test(test_sections),
         cmocka_unit_test(test_nul_is_not_sent),
         cmocka_unit_test(test_many_address_fields),
