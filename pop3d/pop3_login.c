@@ -8,12 +8,14 @@
 
 enum {
     LINE_MAX_OCTETS = 12288, /* RFC 2449 4 asks for 255, a SASL response for more */
+    BAD_COMMANDS_MAX = 10,
 };
 
 struct session {
     struct login *login;
     struct str name; /* from USER */
     deadline_t deadline;
+    unsigned bad_commands;
     bool is_over;
 };
 
@@ -193,6 +195,10 @@ static void dispatch(struct session *s, struct span line)
         }
     }
     say(s, "-ERR Unknown command.");
+    if (++s->bad_commands >= BAD_COMMANDS_MAX) {
+        s->login->disconnect = "Disconnected: Too many bad commands";
+        s->is_over = true;
+    }
 }
 
 static void serve(struct login *l)

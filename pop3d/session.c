@@ -57,7 +57,8 @@ static void say(struct session *s, const char *line)
 
 /* --- commands ----------------------------------------------------------------------- */
 
-static struct maildrop_entry *find(struct session *s, struct span *argument)
+/* The message of the number in front; what follows stays in *argument. */
+static struct maildrop_entry *find_first(struct session *s, struct span *argument)
 {
     struct span number;
     struct maildrop_entry *entry = NULL;
@@ -67,6 +68,17 @@ static struct maildrop_entry *find(struct session *s, struct span *argument)
     else if ((entry = maildrop_find(&s->drop, number)) == NULL)
         say(s, "-ERR There's no such message.");
     return entry;
+}
+
+/* The message of a command that takes nothing but a number: "DELE 1 2" is not "DELE 1". */
+static struct maildrop_entry *find(struct session *s, struct span argument)
+{
+    struct maildrop_entry *entry = find_first(s, &argument);
+
+    if (entry == NULL || span_trim(argument).n == 0)
+        return entry;
+    say(s, "-ERR Noise after message number.");
+    return NULL;
 }
 
 static size_t number_of(const struct session *s, const struct maildrop_entry *entry)
@@ -91,7 +103,7 @@ static void command_list(struct session *s, struct span argument)
     struct maildrop_entry *entry;
 
     if (argument.n > 0) {
-        entry = find(s, &argument);
+        entry = find(s, argument);
         if (entry != NULL)
             say_numbers(s, "+OK ", number_of(s, entry), entry->size);
         return;
@@ -120,7 +132,7 @@ static void command_uidl(struct session *s, struct span argument)
     struct maildrop_entry *entry;
 
     if (argument.n > 0) {
-        entry = find(s, &argument);
+        entry = find(s, argument);
         if (entry != NULL)
             say_uidl(s, "+OK ", entry);
         return;
@@ -163,7 +175,7 @@ static bool send_message(struct session *s, const struct maildrop_entry *entry, 
 
 static void command_retr(struct session *s, struct span argument)
 {
-    struct maildrop_entry *entry = find(s, &argument);
+    struct maildrop_entry *entry = find(s, argument);
 
     if (entry != NULL && send_message(s, entry, RETRIEVE_ALL)) {
         entry->is_read = true;
@@ -174,7 +186,7 @@ static void command_retr(struct session *s, struct span argument)
 
 static void command_top(struct session *s, struct span argument)
 {
-    struct maildrop_entry *entry = find(s, &argument);
+    struct maildrop_entry *entry = find_first(s, &argument);
     struct span count;
     uint64_t lines, before = stream_bytes_out(s->client->stream);
 
@@ -182,6 +194,10 @@ static void command_top(struct session *s, struct span argument)
         return;
     if (!span_token(&argument, " ", &count) || span_to_u64(count, &lines) < 0) {
         say(s, "-ERR No line count given.");
+        return;
+    }
+    if (span_trim(argument).n > 0) {
+        say(s, "-ERR Noise after line count.");
         return;
     }
     if (lines == RETRIEVE_ALL)
@@ -194,7 +210,7 @@ static void command_top(struct session *s, struct span argument)
 
 static void command_dele(struct session *s, struct span argument)
 {
-    struct maildrop_entry *entry = find(s, &argument);
+    struct maildrop_entry *entry = find(s, argument);
 
     if (entry != NULL) {
         entry->is_deleted = true;

@@ -254,3 +254,22 @@ def test_curl(lab, peer_tool, run_tool, tmp_path, port, scheme):
                              f"{lab.address(user)}:{PASSWORD}", "-o", str(out), url)
     assert status == 0, shown
     assert out.read_bytes() == lab.wait_for_messages(1, user)[0]
+
+
+def test_more_than_a_command_takes_does_nothing(lab):
+    fill(lab, "u14", 2)
+    line = Line(lab)
+    line.ask(b"USER " + lab.address("u14").encode())
+    assert line.ask(b"PASS " + PASSWORD.encode()).startswith(b"+OK")
+    for command in (b"DELE 1 2", b"RETR 1 2", b"LIST 1 2", b"UIDL 1 2", b"TOP 1 0 2"):
+        assert line.ask(command).startswith(b"-ERR"), command
+    assert line.ask(b"STAT").startswith(b"+OK 2 ")
+    assert line.ask(b"LIST 2 ").startswith(b"+OK 2 ")
+    line.close()
+
+
+def test_nonsense_before_login_ends(lab):
+    line = Line(lab)
+    line.sock.sendall(b"GET / HTTP/1.1\r\n" * 20)
+    assert len(line.file.read().splitlines()) == 10
+    line.close()
