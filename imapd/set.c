@@ -57,11 +57,15 @@ static int place(const struct store_view *v, struct parse_range range, bool by_u
     return 0;
 }
 
-static int collect(const unsigned char *marks, size_t count, struct set *out)
+/* edges: ranges that begin at an index less those that end there. */
+static int collect(const int32_t *edges, size_t count, struct set *out)
 {
+    int32_t open = 0;
+
     for (size_t i = 0; i < count; i++) {
         uint32_t *number;
-        if (!marks[i])
+        open += edges[i];
+        if (open == 0)
             continue;
         number = array_push(&out->numbers);
         if (number == NULL)
@@ -74,19 +78,22 @@ static int collect(const unsigned char *marks, size_t count, struct set *out)
 int set_resolve(const struct store_view *v, const struct parse_set *ranges, bool by_uid,
                 bool may_miss, struct set *out)
 {
-    unsigned char *marks = calloc(v->messages.len + 1, 1);
-    int rc = marks == NULL ? -ENOMEM : 0;
+    /* Not a mark for each message of each range: thousands of "1:*" cost one pass. */
+    int32_t *edges = calloc(v->messages.len + 1, sizeof(*edges));
+    int rc = edges == NULL ? -ENOMEM : 0;
 
     *out = (struct set){0};
     for (size_t i = 0; i < ranges->ranges.len && rc == 0; i++) {
         size_t first, end;
         rc = place(v, ranges->ranges.items[i], by_uid, may_miss, &first, &end);
-        if (rc == 0 && end > first)
-            memset(marks + first, 1, end - first);
+        if (rc == 0 && end > first) {
+            edges[first]++;
+            edges[end]--;
+        }
     }
     if (rc == 0)
-        rc = collect(marks, v->messages.len, out);
-    free(marks);
+        rc = collect(edges, v->messages.len, out);
+    free(edges);
     if (rc < 0)
         set_free(out);
     return rc;
