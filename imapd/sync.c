@@ -73,12 +73,25 @@ static void say_changed(struct session *s, const struct store_news *news)
     str_fini(&flags);
 }
 
+/* Keywords that came into use with new messages (RFC 3501 7.2.6). */
+static void say_keywords_of_arrivals(struct session *s, uint32_t arrived)
+{
+    size_t count = s->view->messages.len;
+    uint64_t keywords = 0;
+
+    for (size_t i = count - (arrived < count ? arrived : count); i < count; i++)
+        keywords |= s->view->messages.items[i].keywords;
+    flags_say_new(s, keywords);
+}
+
 static void say_news(struct session *s, const struct store_news *news)
 {
     say_expunged(s, news);
     say_changed(s, news);
-    if (news->arrived > 0)
+    if (news->arrived > 0) {
+        say_keywords_of_arrivals(s, news->arrived);
         session_say(s, "* %zu EXISTS", s->view->messages.len);
+    }
     if (s->view->recent.len != s->shown_recent) {
         s->shown_recent = s->view->recent.len;
         session_say(s, "* %zu RECENT", s->shown_recent);
