@@ -8,17 +8,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "auth/passwd_file.h"
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "store/store.h"
 #include "tools/waypost.h"
+
+enum { PASSWD_FILE_MAX = 1 << 28 };
 
 struct job {
     const struct mailbox_command *command;
     int argc;
     char **argv;
     struct store *store;
-    struct str ids; /* account ids, a line each */
+    struct str account; /* the id of the one that the first argument names */
+    struct str ids;     /* account ids, a line each */
     int status;
 };
 
@@ -46,10 +51,14 @@ static int add_id(void *arg, struct span id)
 static struct store_account *open_account(struct job *job)
 {
     struct store_account *a = NULL;
-    int rc = store_open(job->store, span_cstr(job->argv[0]), false, &a);
+    int rc = store_open(job->store, str_span(&job->account), false, &a);
 
-    if (rc < 0)
+    if (rc == ERR_NOT_FOUND) {
+        log_error("%s: no mail has come yet, and nobody has logged in", job->argv[0]);
+        job->status = 1;
+    } else if (rc < 0) {
         job->status = complain(job, job->argv[0], rc);
+    }
     return rc < 0 ? NULL : a;
 }
 
@@ -97,7 +106,7 @@ static void run_list(struct job *job)
 static void run_create(struct job *job)
 {
     struct store_account *a = NULL;
-    int rc = store_open(job->store, span_cstr(job->argv[0]), true, &a);
+    int rc = store_open(job->store, str_span(&job->account), true, &a);
 
     if (rc == 0 && job->argc > 1)
         rc = store_create(a, span_cstr(job->argv[1]), span_cstr(job->argc > 2 ? job->argv[2] : ""));
@@ -210,6 +219,47 @@ static const struct mailbox_command commands[] = {
 
 /* --- the program ------------------------------------------------------------------------ */
 
+/* The account of a user, as auth(8) would find it. */
+static int find_account(struct job *job, const struct conf *conf)
+{
+    const char *path = conf_string(conf, "auth_passwd_file"), *name = job->argv[0];
+    struct str text = {0}, problems = {0};
+    struct passwd_table *users = NULL;
+    struct passwd_entry entry;
+    int rc = file_read(path, &text, PASSWD_FILE_MAX);
+
+    if (rc == 0)
+        users = passwd_table_parse(str_span(&text), &problems);
+    if (rc < 0)
+        log_error("auth_passwd_file = %s: %s", path, error_text(rc));
+    else if (users == NULL)
+        rc = -ENOMEM;
+    else if ((rc = passwd_table_find(users, span_cstr(name), &entry)) < 0)
+        log_error("%s: no such user; mail of a deleted one is found by the account's id", name);
+    else
+        rc = str_set(&job->account, entry.account);
+    passwd_table_unref(users);
+    str_fini(&problems);
+    str_fini_secret(&text);
+    return rc;
+}
+
+/* An account is named by its id or by its user, who has an "@", which no id has. */
+static int take_account(struct job *job, const struct conf *conf)
+{
+    struct span name;
+
+    if (job->argc == 0)
+        return 0;
+    name = span_cstr(job->argv[0]);
+    if (span_find(name, '@') >= 0)
+        return find_account(job, conf);
+    if (passwd_account_is_valid(name))
+        return str_set(&job->account, name);
+    log_error("%s: neither a user nor the id of an account", job->argv[0]);
+    return ERR_SYNTAX;
+}
+
 static int usage(FILE *to)
 {
     fputs("usage:", to);
@@ -255,6 +305,11 @@ int cmd_mailbox(const struct waypost *w, int argc, char **argv)
     if (job.command == NULL || job.argc < job.command->least || job.argc > job.command->most)
         return usage(stderr);
     conf = waypost_load(w);
+    if (take_account(&job, conf) < 0) {
+        str_fini(&job.account);
+        conf_free(conf);
+        return 1;
+    }
     path = conf_string(conf, "store_directory");
     fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     rc = fd < 0 ? -errno : become_owner(fd, path);
@@ -272,6 +327,7 @@ int cmd_mailbox(const struct waypost *w, int argc, char **argv)
     if (rc < 0)
         job.status = complain(&job, path, rc);
     store_free(job.store);
+    str_fini(&job.account);
     str_fini(&job.ids);
     if (fd >= 0)
         close(fd);

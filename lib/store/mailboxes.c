@@ -347,8 +347,8 @@ static int change_box(struct store_account *a, commit_build_fn *build, struct sp
 
 int store_create(struct store_account *a, struct span name, struct span special_use)
 {
-    if (special_use.n > INDEX_SPECIAL_MAX)
-        return ERR_TOO_LONG;
+    if (special_use.n > 0 && !name_is_special_use(special_use))
+        return ERR_SYNTAX;
     return change_box(a, build_create, name, special_use, false, true);
 }
 

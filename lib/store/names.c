@@ -71,6 +71,18 @@ struct span name_parent(struct span name)
     return slash < 0 ? span_make("", 0) : span_take(name, (size_t)slash);
 }
 
+bool name_is_special_use(struct span use)
+{
+    static const char *const uses[] = {"\\All",  "\\Archive", "\\Drafts", "\\Flagged",
+                                       "\\Junk", "\\Sent",    "\\Trash",  "\\Important"};
+
+    for (size_t i = 0; i < COUNT_OF(uses); i++) {
+        if (span_ieq(use, span_cstr(uses[i])))
+            return true;
+    }
+    return false;
+}
+
 struct span name_special_use(struct span name)
 {
     static const struct {

@@ -19,5 +19,7 @@ bool name_is_below(struct span name, struct span parent);
 struct span name_parent(struct span name);
 /* The special use of a usual mailbox name, such as "\\Sent" (RFC 6154); or empty. */
 struct span name_special_use(struct span name);
+/* An attribute of RFC 6154 2 or RFC 8457 3: what a LIST response may carry. */
+bool name_is_special_use(struct span use);
 
 #endif

@@ -94,7 +94,8 @@ void store_listing_free(struct store_listing *l);
 TASK_WAITS int store_find(struct store_account *a, struct span name, struct arena *arena,
                           struct store_mailbox *out);
 /* Creates missing parents as \Noselect ones. ERR_EXISTS (a \Noselect one becomes
- * selectable instead), ERR_SYNTAX or ERR_TOO_LONG for a name that is not valid. */
+ * selectable instead), ERR_SYNTAX or ERR_TOO_LONG for a name or special use (RFC 6154,
+ * or empty) that is not valid. */
 TASK_WAITS int store_create(struct store_account *a, struct span name, struct span special_use);
 /* A mailbox with children loses its messages and becomes \Noselect (RFC 3501
  * 6.3.4); a \Noselect one with children, and INBOX: ERR_DENIED. */

@@ -247,3 +247,23 @@ def test_imaplib_finds_its_way(lab):
     assert client.expunge()[1] == [b"1"]
     assert client.close()[0] == "OK"
     assert client.logout()[0] == "BYE"
+
+
+def test_mailboxes_by_the_users_name(lab, raw):
+    user = lab.address("u15")
+    status, text = lab.tool("waypost", "mailbox", "status", user)
+    assert status == 1 and "no mail has come yet" in text
+    assert lab.tool("waypost", "mailbox", "create", user.upper(), "Old/2024", "\\Archive") == (0, "")
+    client = raw("u15")
+    append(client, mailbox=b"Old/2024")
+    assert b'* LIST (\\HasNoChildren \\Archive) "/" Old/2024\r\n' in client.command(b'LIST "" *')
+    status, text = lab.tool("waypost", "mailbox", "status", user, "Old/2024")
+    assert status == 0 and "messages=1 " in text
+    status, text = lab.tool("waypost", "mailbox", "list", user)
+    assert status == 0 and len(text.splitlines()) == 7
+    for arguments, words in ((("list", "nobody@example.test"), "no such user"), (("list", "../u15"), "neither"),
+                             (("create", user, "x", "Sent)"), "syntax error"),
+                             (("create", user, "x", "\\Seen"), "syntax error")):
+        status, text = lab.tool("waypost", "mailbox", *arguments)
+        assert status == 1 and words in text, text
+    assert lab.tool("waypost", "mailbox", "delete", user, "Old/2024") == (0, "")
