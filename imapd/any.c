@@ -177,20 +177,6 @@ static int wait_idle(struct session *s, struct store_watch *watch, struct task_c
     return ERR_EOF;
 }
 
-static void explain_idle_end(struct session *s, int rc)
-{
-    if (s->is_over)
-        return;
-    if (rc == -ETIMEDOUT) {
-        session_end(s, "Disconnected for inactivity.");
-    } else if (rc == -ECANCELED) {
-        task_shield(true);
-        session_end(s, "Server shutting down.");
-    } else {
-        s->is_over = true;
-    }
-}
-
 void command_idle(struct session *s, struct parse *p)
 {
     struct store_watch *watch;
@@ -213,6 +199,6 @@ void command_idle(struct session *s, struct parse *p)
     if (rc == 0)
         rc = take_done(s);
     store_watch_stop(watch);
-    if (rc < 0)
-        explain_idle_end(s, rc);
+    if (rc < 0 && !s->is_over)
+        session_lost(s, rc);
 }

@@ -105,8 +105,9 @@ static bool take_request(struct session *s, struct parse *p, struct request *r)
     return false;
 }
 
-/* The literal's octets, then the end of the line. */
-static int receive(struct session *s, struct spool *spool)
+/* The literal's octets. When they cannot be kept, *kept says why, and the rest is read all
+ * the same: it is not for the client's next commands. Negative: the client is lost. */
+static int receive(struct session *s, struct spool *spool, int *kept)
 {
     uint64_t left = s->reader.literal_size;
     struct span octets;
@@ -115,16 +116,20 @@ static int receive(struct session *s, struct spool *spool)
     if (s->reader.is_synchronising)
         rc = stream_printf(s->stream, session_patience(), "+ OK\r\n");
     s->reader.has_literal = false;
+    *kept = 0;
     while (rc == 0 && left > 0) {
         rc = stream_peek(s->stream, 1, &octets, session_patience());
         if (rc < 0)
             return rc;
         octets = span_take(octets, left);
         left -= octets.n;
-        rc = spool_feed(spool, octets);
+        if (*kept == 0)
+            *kept = spool_feed(spool, octets);
         stream_consume(s->stream, octets.n);
     }
-    return rc == 0 ? spool_finish(spool) : rc;
+    if (rc == 0 && *kept == 0)
+        *kept = spool_finish(spool);
+    return rc;
 }
 
 /* What comes after the message: nothing but the end of the command. Further literals stay
@@ -165,23 +170,20 @@ static void receive_and_commit(struct session *s, const struct request *r)
 {
     struct spool spool;
     bool is_right = false;
-    int rc, end;
+    int kept, rc;
 
     spool_init(&spool, session_settings.directory, &s->client->budget);
-    rc = receive(s, &spool);
-    if (rc < 0) {
-        /* Out of step with the client's octets: there is no way on. */
-        session_store_error(s, rc, "APPEND");
-        s->is_over = true;
-    } else {
-        end = receive_end(s, &is_right);
-        if (end < 0)
-            s->is_over = true;
-        else if (!is_right)
-            session_bad(s, "Invalid arguments.");
-        else
-            commit(s, r, &spool);
-    }
+    rc = receive(s, &spool, &kept);
+    if (rc == 0)
+        rc = receive_end(s, &is_right);
+    if (rc < 0)
+        session_lost(s, rc);
+    else if (kept < 0)
+        session_store_error(s, kept, "APPEND");
+    else if (!is_right)
+        session_bad(s, "Invalid arguments.");
+    else
+        commit(s, r, &spool);
     spool_fini(&spool);
 }
 

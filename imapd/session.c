@@ -139,6 +139,25 @@ void session_out_of_memory(struct session *s)
     session_end(s, "Session is out of memory.");
 }
 
+void session_lost(struct session *s, int rc)
+{
+    switch (rc) {
+    case -ETIMEDOUT:
+        session_end(s, "Disconnected for inactivity.");
+        break;
+    case -ECANCELED:
+        task_shield(true);
+        session_end(s, "Server shutting down.");
+        break;
+    case -ENOMEM:
+        session_out_of_memory(s);
+        break;
+    default: /* it went away */
+        s->is_over = true;
+        break;
+    }
+}
+
 void session_store_error(struct session *s, int rc, const char *what)
 {
     switch (rc) {
@@ -354,25 +373,6 @@ static int serve_command(struct session *s)
 /* --- the session
  * ----------------------------------------------------------------------------------- */
 
-static void explain_end(struct session *s, int rc)
-{
-    switch (rc) {
-    case -ETIMEDOUT:
-        session_end(s, "Disconnected for inactivity.");
-        break;
-    case -ECANCELED:
-        task_shield(true);
-        session_end(s, "Server shutting down.");
-        break;
-    case -ENOMEM:
-        session_out_of_memory(s);
-        break;
-    default:
-        s->disconnect = NULL;
-        break;
-    }
-}
-
 static void serve_commands(struct session *s)
 {
     int rc = 0;
@@ -382,7 +382,7 @@ static void serve_commands(struct session *s)
     while (!s->is_over && rc == 0)
         rc = serve_command(s);
     if (rc < 0 && !s->is_over)
-        explain_end(s, rc);
+        session_lost(s, rc);
 }
 
 /* A word that tells sessions apart in the log, as Dovecot's. */

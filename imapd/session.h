@@ -89,6 +89,8 @@ void session_bad(struct session *s, const char *why);
 void session_store_error(struct session *s, int rc, const char *what);
 /* The end, with BYE: why is for the client and the log. */
 void session_end(struct session *s, const char *why);
+/* The end, because reading from the client (or waiting for it) returned rc. */
+void session_lost(struct session *s, int rc);
 /* Memory is out: the session ends. */
 void session_out_of_memory(struct session *s);
 

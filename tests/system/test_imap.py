@@ -267,3 +267,12 @@ def test_mailboxes_by_the_users_name(lab, raw):
         status, text = lab.tool("waypost", "mailbox", *arguments)
         assert status == 1 and words in text, text
     assert lab.tool("waypost", "mailbox", "delete", user, "Old/2024") == (0, "")
+
+
+def test_a_client_that_vanishes_in_append_is_no_error(lab, raw):
+    client = raw("u16")
+    client.send(b"t APPEND INBOX {100000+}\r\n" + b"x" * 5000)
+    client.socket.shutdown(socket.SHUT_WR)
+    assert client.file.read() == b""
+    lab.wait_for_log("imap(u16@", "Connection closed")
+    assert not [line for line in lab.log().splitlines() if "error: user=<u16@" in line]
