@@ -3,6 +3,7 @@
 #include <openssl/sha.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -162,10 +163,25 @@ static int write_blob(struct store_account *a, struct draft *d)
 /* --- drafts
  * --------------------------------------------------------------------------------------- */
 
+/* In a full file system nobody could read his mail (the index cannot follow the journal) or
+ * delete any (that is a record, too): messages leave room for that (store_minfree). */
+static int check_space(const struct store_account *a, uint64_t size)
+{
+    uint64_t minfree = a->store->options.minfree;
+    struct statvfs fs;
+
+    if (minfree == 0 || fstatvfs(a->dirfd, &fs) < 0)
+        return 0;
+    return (uint64_t)fs.f_bavail * fs.f_frsize < minfree + size ? -ENOSPC : 0;
+}
+
 static int make_draft(struct store_account *a, struct draft *d)
 {
     const struct store_append *m = d->source;
-    int rc;
+    int rc = check_space(a, source_length(m));
+
+    if (rc < 0)
+        return rc;
 
     d->hot = (struct record_hot){.flags = (uint16_t)m->flags,
                                  .zone = m->date_zone,

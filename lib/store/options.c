@@ -10,6 +10,7 @@ void store_options_load(struct store_options *options, const struct conf *conf)
         .open_limit = (unsigned)conf_int(conf, "store_open_limit"),
         .segment_size = (uint64_t)conf_int(conf, "store_segment_size") / 4096 * 4096,
         .alignment = (uint32_t)conf_int(conf, "store_alignment"),
+        .minfree = (uint64_t)conf_int(conf, "store_minfree"),
         .blob_threshold = (uint64_t)conf_int(conf, "store_blob_threshold"),
         .name_limit = (unsigned)conf_int(conf, "store_mailbox_name_limit"),
         .depth_limit = (unsigned)conf_int(conf, "store_mailbox_depth_limit"),

@@ -40,6 +40,7 @@ struct store_options {
     unsigned open_limit;   /* accounts with open files, LRU (store_open_limit); 512 */
     uint64_t segment_size; /* of the journals; 16 MiB */
     uint32_t alignment;
+    uint64_t minfree;              /* octets that messages leave free in the file system; 0 */
     uint64_t blob_threshold;       /* larger messages get a file of their own; 1 MiB */
     unsigned name_limit;           /* longest mailbox name in octets; 255, at most 480 */
     unsigned depth_limit;          /* most levels of a mailbox name; 20 */

@@ -276,3 +276,16 @@ def test_a_client_that_vanishes_in_append_is_no_error(lab, raw):
     assert client.file.read() == b""
     lab.wait_for_log("imap(u16@", "Connection closed")
     assert not [line for line in lab.log().splitlines() if "error: user=<u16@" in line]
+
+
+def test_a_full_disk_leaves_mail_readable(new_lab):
+    lab = new_lab(main_cf=f"store_minfree = {1 << 60}\n", users=1)
+    client = Raw(lab, "u1")
+    client.command(b"SELECT INBOX")
+    assert client.command(b"APPEND INBOX {%d+}\r\n" % len(MESSAGE) + MESSAGE)[-1].startswith(b"t NO [UNAVAILABLE]")
+    for command in (b"CREATE kept", b"STATUS INBOX (MESSAGES)", b"EXPUNGE", b"NOOP"):
+        assert client.command(command)[-1].startswith(b"t OK"), command
+    client.close()
+    with lab.submission() as sender:
+        sender.sendmail(lab.address("u1"), [lab.address("u1")], suite.message())
+    lab.wait_for_log("postfix/store", "dsn=4.3.1, status=deferred")
