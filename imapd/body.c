@@ -365,7 +365,7 @@ static int send_text(struct sender *out, struct span text)
     out->skip -= skipped;
     text = span_take(span_drop(text, (size_t)skipped), out->left);
     out->left -= text.n;
-    return text.n == 0 ? 0 : stream_write(out->session->stream, text, session_patience());
+    return text.n == 0 ? 0 : session_send(out->session, text);
 }
 
 static int send_piece(struct sender *out, struct body_piece piece)
@@ -427,6 +427,5 @@ int body_send(struct session *s, const struct store_body *body, const struct bod
 {
     if (!section->is_text)
         return send_pieces(s, body, section, offset, count);
-    return stream_write(s->stream, span_take(span_drop(str_span(&section->text), offset), count),
-                        session_patience());
+    return session_send(s, span_take(span_drop(str_span(&section->text), offset), count));
 }

@@ -128,7 +128,7 @@ static int flush_line(struct fetch *f)
     int rc = str_error(&f->line);
 
     if (rc == 0 && f->line.len > 0)
-        rc = stream_write(f->session->stream, str_span(&f->line), session_patience());
+        rc = session_send(f->session, str_span(&f->line));
     str_clear(&f->line);
     return rc;
 }
@@ -409,7 +409,7 @@ static void conclude(struct fetch *f, int rc)
         session_ok(s, "Fetch completed.");
     } else if (rc == -ENOMEM) {
         session_out_of_memory(s);
-    } else {
+    } else if (!s->is_over) {
         /* In the middle of a response nothing else can be said. */
         session_store_error(s, rc, "FETCH");
         s->is_over = true;

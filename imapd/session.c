@@ -60,10 +60,17 @@ static void note_output(struct session *s, int rc)
         s->disconnect = "Disconnected: Server shutting down.";
 }
 
+int session_send(struct session *s, struct span text)
+{
+    int rc = s->is_over ? ERR_EOF : stream_write(s->stream, text, session_patience());
+
+    note_output(s, rc);
+    return rc;
+}
+
 void session_write(struct session *s, struct span text)
 {
-    if (!s->is_over)
-        note_output(s, stream_write(s->stream, text, session_patience()));
+    (void)session_send(s, text);
 }
 
 void session_say(struct session *s, const char *fmt, ...)

@@ -80,6 +80,8 @@ deadline_t session_patience(void);
 void session_say(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Octets as they are. */
 void session_write(struct session *s, struct span text);
+/* The same for whoever has more to send. Negative: the session is over. */
+TASK_WAITS int session_send(struct session *s, struct span text);
 /* The tagged response; the last call counts. */
 void session_ok(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void session_no(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);

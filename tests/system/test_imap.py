@@ -289,3 +289,15 @@ def test_a_full_disk_leaves_mail_readable(new_lab):
     with lab.submission() as sender:
         sender.sendmail(lab.address("u1"), [lab.address("u1")], suite.message())
     lab.wait_for_log("postfix/store", "dsn=4.3.1, status=deferred")
+
+
+def test_a_client_that_vanishes_in_fetch_is_no_error(lab, raw):
+    client = raw("u17")
+    append(client, b"Subject: large\r\n\r\n" + b"x" * 5000000)
+    client.command(b"SELECT INBOX")
+    client.send(b"t FETCH 1 BODY[]\r\n")
+    client.file.read(10)
+    client.file.close()
+    client.close()  # with octets unread: a reset
+    lab.wait_for_log("imap(u17@", "Connection closed")
+    assert not [line for line in lab.log().splitlines() if "error: user=<u17@" in line]
