@@ -49,7 +49,14 @@ static int find_user(struct exchange *e, const char *name, struct passwd_entry *
     rc = passwd_table_find(e->users, str_span(&e->user), entry);
     if (rc == 0)
         str_set(&e->account, entry->account);
-    return rc;
+    return rc == 0 && entry->barred_by.n > 0 ? ERR_DENIED : rc;
+}
+
+/* Why there is nobody to log in, for the log. */
+static const char *no_user(int rc)
+{
+    return rc == ERR_DENIED ? "the passwd-file bars the user (nologin, allow_nets or the like)"
+                            : "unknown user";
 }
 
 static int deny(struct exchange *e, const char *reason)
@@ -70,15 +77,17 @@ static int validate_simple(struct exchange *e)
 
     if (name == NULL || password == NULL)
         return deny(e, "no user name or password");
-    if (find_user(e, name, &entry) < 0) {
+    rc = find_user(e, name, &entry);
+    if (rc < 0) {
         /* Cost and time of a wrong password, so that names cannot be probed. */
         password_verify(SPAN_LIT("{SHA512-CRYPT}$6$waypost$"), span_cstr(password));
-        return deny(e, "unknown user");
+        return deny(e, no_user(rc));
     }
     if (authorisation != NULL && authorisation[0] != '\0' && strcasecmp(authorisation, name) != 0 &&
         strcasecmp(authorisation, str_cstr(&e->user)) != 0)
         return deny(e, "may not act for another user");
-    rc = password_verify(entry.password, span_cstr(password));
+    /* "{PLAIN}" is a user without a password, not one whose password is "". */
+    rc = password[0] == '\0' ? ERR_DENIED : password_verify(entry.password, span_cstr(password));
     if (rc == ERR_DENIED)
         return deny(e, "password mismatch");
     if (rc < 0) {
@@ -138,9 +147,10 @@ static int prepare_scram(struct exchange *e)
     struct password_scram scram;
     struct span scheme, data;
     char *secret;
+    int rc = name != NULL ? find_user(e, name, &entry) : ERR_NOT_FOUND;
 
-    if (name == NULL || find_user(e, name, &entry) < 0)
-        return set_fake_scram(e, "unknown user");
+    if (rc < 0)
+        return set_fake_scram(e, no_user(rc));
     if (authorisation != NULL && authorisation[0] != '\0' && strcasecmp(authorisation, name) != 0 &&
         strcasecmp(authorisation, str_cstr(&e->user)) != 0)
         return set_fake_scram(e, "may not act for another user");
@@ -150,6 +160,8 @@ static int prepare_scram(struct exchange *e)
             return set_fake_scram(e, "the stored password cannot be used");
         set_scram(e, &scram);
     } else if (span_ieq(scheme, SPAN_LIT("PLAIN")) || span_ieq(scheme, SPAN_LIT("CLEARTEXT"))) {
+        if (data.n == 0)
+            return set_fake_scram(e, "no password is stored");
         secret = mem_strdup(data);
         if (secret == NULL)
             return GSASL_MALLOC_ERROR;

@@ -75,6 +75,24 @@ static struct span find_account(struct span extra)
     return SPAN_NONE;
 }
 
+/* A field that asks for a check at login which is not made here, or for none to pass. */
+static struct span find_restriction(struct span extra)
+{
+    static const char *const names[] = {
+        "nologin", "allow_nets", "allow_real_nets", "proxy", "proxy_maybe", "host", "fail", "deny"};
+    struct span field, name;
+
+    while (span_token(&extra, " \t", &field)) {
+        name = field;
+        (void)span_next(&field, '=', &name);
+        for (size_t i = 0; i < COUNT_OF(names); i++) {
+            if (span_ieq(name, span_cstr(names[i])))
+                return name;
+        }
+    }
+    return SPAN_NONE;
+}
+
 int passwd_line_parse(struct span line, struct passwd_entry *entry)
 {
     struct span rest = line, skipped;
@@ -91,8 +109,10 @@ int passwd_line_parse(struct span line, struct passwd_entry *entry)
         return ERR_SYNTAX;
     for (int field = 0; field < 5; field++) /* uid gid gecos home shell */
         span_next(&rest, ':', &skipped);
-    if (rest.p != NULL)
+    if (rest.p != NULL) {
         entry->account = find_account(rest);
+        entry->barred_by = find_restriction(rest);
+    }
     if (entry->account.n > 0 && !passwd_account_is_valid(entry->account))
         return ERR_SYNTAX;
     return 0;

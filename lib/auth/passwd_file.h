@@ -3,7 +3,8 @@
  *     user:password:uid:gid:gecos:home:shell:extra fields
  * Lines that begin with "#" and empty ones are skipped; later fields may be
  * missing. Of the extra fields, userdb_account names the account; without it the
- * account's id is made from the user name.
+ * account's id is made from the user name. Those that restrict who may log in (nologin,
+ * allow_nets, ...) bar the user: what Dovecot would refuse must not be let in.
  */
 #ifndef AUTH_PASSWD_FILE_H
 #define AUTH_PASSWD_FILE_H
@@ -15,6 +16,7 @@
 
 struct passwd_entry {
     struct span user, password, account;
+    struct span barred_by; /* the extra field for which nobody may log in; or empty */
 };
 
 /* An immutable table, counted by references (any thread). */

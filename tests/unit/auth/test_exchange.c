@@ -24,7 +24,10 @@ static struct passwd_table *make_users(void)
                                     "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\n"
                                     "u3@example.test:{SHA512-CRYPT}$6$saltstring$"
                                     "svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/"
-                                    "O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1\n"),
+                                    "O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1\n"
+                                    "u4@example.test:{PLAIN}pass::::::nologin\n"
+                                    "u5@example.test:{PLAIN}pass::::::allow_nets=127.0.0.1\n"
+                                    "u6@example.test:{PLAIN}\n"),
                            &problems);
 
     assert_int_equal(problems.len, 0);
@@ -111,6 +114,11 @@ static void test_logins(void **state)
         {"SCRAM-SHA-256", {"u2", NULL, "pencils"}, true, EXCHANGE_FAILED, NULL},
         {"SCRAM-SHA-256", {"nobody", NULL, "pass"}, true, EXCHANGE_FAILED, NULL},
         {"SCRAM-SHA-256", {"u3", NULL, "Hello world!"}, true, EXCHANGE_FAILED, NULL},
+        {"PLAIN", {"u4", NULL, "pass"}, true, EXCHANGE_FAILED, NULL},
+        {"LOGIN", {"u4", NULL, "pass"}, false, EXCHANGE_FAILED, NULL},
+        {"SCRAM-SHA-256", {"u4", NULL, "pass"}, true, EXCHANGE_FAILED, NULL},
+        {"PLAIN", {"u5", NULL, "pass"}, true, EXCHANGE_FAILED, NULL},
+        {"PLAIN", {"u6", NULL, ""}, true, EXCHANGE_FAILED, NULL},
     };
 
     for (size_t i = 0; i < COUNT_OF(cases); i++) {

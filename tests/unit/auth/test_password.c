@@ -86,13 +86,15 @@ static void test_passwd_table(void **state)
         "nopassword\n"
         "u1@EXAMPLE.test:{PLAIN}again\n"
         "bad:{PLAIN}c::::::userdb_account=../../etc\n"
+        "away@example.test:{PLAIN}e::::::userdb_account=away nologin=y\n"
+        "near@example.test:{PLAIN}f::::::allow_nets=10.0.0.0/8 userdb_account=near\n"
         "strange/name@example.test:{PLAIN}d";
     struct str problems = {0};
     struct passwd_table *t = passwd_table_parse(SPAN_LIT(text), &problems);
     struct passwd_entry entry;
 
     assert_non_null(t);
-    assert_int_equal(passwd_table_count(t), 3);
+    assert_int_equal(passwd_table_count(t), 5);
     assert_string_equal(str_cstr(&problems), "line 5: not a passwd-file line\n"
                                              "line 6: the user is there already\n"
                                              "line 7: not a passwd-file line\n");
@@ -104,6 +106,12 @@ static void test_passwd_table(void **state)
     assert_int_equal(passwd_table_find(t, SPAN_LIT("strange/name@example.test"), &entry), 0);
     assert_true(span_starts(entry.account, SPAN_LIT("h-")));
     assert_int_equal(entry.account.n, 50);
+    assert_int_equal(entry.barred_by.n, 0);
+    assert_int_equal(passwd_table_find(t, SPAN_LIT("away@example.test"), &entry), 0);
+    assert_true(span_eq(entry.barred_by, SPAN_LIT("nologin")));
+    assert_int_equal(passwd_table_find(t, SPAN_LIT("near@example.test"), &entry), 0);
+    assert_true(span_eq(entry.barred_by, SPAN_LIT("allow_nets")));
+    assert_true(span_eq(entry.account, SPAN_LIT("near")));
     assert_int_equal(passwd_table_find(t, SPAN_LIT("u3@example.test"), &entry), ERR_NOT_FOUND);
     str_fini(&problems);
     passwd_table_unref(t);
