@@ -4,7 +4,6 @@
 #include "mail/charset.h"
 #include "service/service.h"
 #include "store/store.h"
-#include "store/store.h"
 
 static const char *const paths[] = {"store_directory", NULL};
 

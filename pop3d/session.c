@@ -115,6 +115,7 @@ static void command_list(struct session *s, struct span argument)
         entry = &s->drop.entries.items[i];
         if (!entry->is_deleted)
             say_numbers(s, "", i + 1, entry->size);
+        (void)task_breathe();
     }
     say(s, ".");
 }
@@ -142,6 +143,7 @@ static void command_uidl(struct session *s, struct span argument)
         entry = &s->drop.entries.items[i];
         if (!entry->is_deleted)
             say_uidl(s, "", entry);
+        (void)task_breathe();
     }
     say(s, ".");
 }
