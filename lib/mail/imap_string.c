@@ -80,6 +80,14 @@ static bool needs_cleaning(struct span text)
     return false;
 }
 
+/* The end of the run of CR at i. */
+static size_t end_of_cr(struct span text, size_t i)
+{
+    while (i < text.n && text.p[i] == '\r')
+        i++;
+    return i;
+}
+
 int imap_append_unfolded(struct str *out, struct span text, struct str *scratch)
 {
     if (text.p == NULL)
@@ -88,10 +96,17 @@ int imap_append_unfolded(struct str *out, struct span text, struct str *scratch)
         return imap_append_string(out, text);
     str_clear(scratch);
     for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] == '\0')
+        if (text.p[i] == '\r') {
+            size_t end = end_of_cr(text, i);
+            /* CR in front of LF is a line end; elsewhere it is a blank, as to Dovecot. */
+            for (; i < end && (end == text.n || text.p[end] != '\n'); i++)
+                str_append_char(scratch, ' ');
+            i = end - 1;
+        } else if (text.p[i] == '\0') {
             str_append(scratch, SPAN_LIT("\xef\xbf\xbd"));
-        else if (text.p[i] != '\r' && text.p[i] != '\n')
+        } else if (text.p[i] != '\n') {
             str_append_char(scratch, text.p[i]);
+        }
     }
     if (str_error(scratch) != 0)
         return str_error(scratch);
@@ -117,14 +132,15 @@ int imap_append_text(struct str *out, struct span text, struct str *scratch)
     after_blank = true;
     for (size_t i = 0; i < text.n; i++) {
         char c = text.p[i];
+        bool is_blank = ascii_is_blank(c) || c == '\r' || c == '\n'; /* a bare CR, too */
 
-        if (c == '\r' || c == '\n')
-            continue;
-        if (!ascii_is_blank(c))
+        if (c == '\0')
+            str_append(scratch, SPAN_LIT("\xef\xbf\xbd"));
+        else if (!is_blank)
             str_append_char(scratch, c);
         else if (!after_blank)
             str_append_char(scratch, ' ');
-        after_blank = ascii_is_blank(c);
+        after_blank = is_blank;
     }
     if (scratch->len > 0 && after_blank)
         str_truncate(scratch, scratch->len - 1);

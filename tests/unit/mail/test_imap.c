@@ -124,6 +124,29 @@ static void test_envelope(void **state)
     "--y\r\nContent-Language: de, en\r\nContent-ID: <i>\r\n\r\n1\r\n--y\r\n"                     \
     "Content-Type: text/html\r\n\r\n2\r\n--y--\r\n--x--\r\n"
 
+/* What Dovecot makes of octets that no header should have. */
+static void test_envelope_of_odd_octets(void **state)
+{
+    static const struct {
+        struct span header;
+        const char *want;
+    } cases[] = {
+        {SPAN_LIT("Subject: a\rb\r \r\n\tc\r\n\r\n"),
+         "(NIL {5}\r\na b c NIL NIL NIL NIL NIL NIL NIL NIL)"},
+        {SPAN_LIT("Subject: a\vb\0c\r\n\r\n"), "(NIL {7}\r\na\vb\xef\xbf\xbd"
+                                               "c NIL NIL NIL NIL NIL NIL NIL NIL)"},
+        {SPAN_LIT("Message-ID: <a>\rb\r\r\n c\r\n\r\n"),
+         "(NIL NIL NIL NIL NIL NIL NIL NIL NIL \"<a> b c\")"},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct str out = {0};
+        assert_int_equal(imap_envelope(&out, cases[i].header), 0);
+        check_text(&out, cases[i].want, "odd octets");
+        str_fini(&out);
+    }
+}
+
 static void test_structure(void **state)
 {
     struct arena arena = {0};
@@ -307,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_address_lists),
         cmocka_unit_test(test_address_list_is_bounded),
         cmocka_unit_test(test_envelope),
+        cmocka_unit_test(test_envelope_of_odd_octets),
         cmocka_unit_test(test_structure),
         cmocka_unit_test(test_too_much_to_describe),
         cmocka_unit_test(test_sections),
