@@ -4,9 +4,12 @@
 KEEP=1 leaves both instances running and prints how to reach them.
 """
 import glob
+import itertools
 import os
 import poplib
+import re
 import shutil
+import signal
 import smtplib
 import subprocess
 import sys
@@ -23,6 +26,8 @@ LOCAL = "u2@example.test"
 REMOTE = "u3@internet.test"
 LINE_LIMIT = 998  # RFC 5321 4.5.3.1.6
 PER_KIND = 3
+TRACE = ("Return-Path", "Delivered-To", "Received")
+MAY_BE_ADDED = {"Date", "From", "Message-Id"}  # where a message has none
 
 
 def say(text=""):
@@ -160,42 +165,61 @@ def read_pop3s(lab, user, count):
     return suite.wait_for(fetch, 60, lambda: "the POP3 mailbox did not fill:\n" + lab.log()[-3000:])
 
 
-def find_copy(copies, wire):
-    return next((copy for copy in copies if copy.endswith(wire)), None)
+def find_copy(copies, queue_id):
+    """The copy of what example.test queued under that id: one of its Received: lines says so."""
+    mark = re.compile(rb"\sid %s\b" % queue_id.encode())
+    return next((copy for copy in copies if mark.search(copy.partition(b"\r\n\r\n")[0])), None)
 
 
-def first_difference(copies, wire):
-    """The first line of the message that its nearest copy does not have, for the reader."""
-    lines = wire.split(b"\r\n")
-    best, depth = None, -1
-    for copy in copies:
-        got = copy.split(b"\r\n")
-        common = next((i for i in range(1, len(lines) + 1) if got[-i:] != lines[-i:]), len(lines) + 1) - 1
-        if common > depth:
-            best, depth = got, common
-    return f"line {len(lines) - depth}: sent {lines[-depth - 1][:90]!r}, got {best[-depth - 1][:90]!r}"
+def field_names(lines):
+    return [line.partition(b":")[0].decode(errors="replace") for line in lines if line[:1] not in (b" ", b"\t")]
 
 
-def check(name, where, copies, wire):
-    copy = find_copy(copies, wire)
+def added_to(copy, wire, hops):
+    """Names of the header lines on top of a message that is there as it was sent, or None."""
+    if not copy.endswith(wire):
+        return None
+    names = field_names(copy[:len(copy) - len(wire)].split(b"\r\n")[:-1])
+    missing = names[hops + 2:]
+    if names[:hops + 2] != ["Return-Path", "Delivered-To"] + ["Received"] * hops:
+        return None
+    if len(set(missing)) < len(missing) or not MAY_BE_ADDED.issuperset(missing):
+        return None
+    return names
+
+
+def below_added(copy, first_line):
+    """The message without the lines that the suite puts on top."""
+    lines = copy.split(b"\r\n")
+    while lines and lines[0] != first_line and (
+            lines[0][:1] in (b" ", b"\t") or field_names(lines[:1])[0] in MAY_BE_ADDED.union(TRACE)):
+        lines.pop(0)
+    return lines
+
+
+def first_difference(copy, wire):
+    """The first line that is not as it was sent, for the reader."""
+    sent_lines = wire.split(b"\r\n")
+    pairs = itertools.zip_longest(sent_lines, below_added(copy, sent_lines[0]), fillvalue=b"")
+    number, sent, have = next(((i, a, b) for i, (a, b) in enumerate(pairs, 1) if a != b), (0, b"", b""))
+    start = max(0, len(os.path.commonprefix([sent, have])) - 10)
+    return (f"line {number} of {len(sent)} octets is one of {len(have)}: from octet {start} on "
+            f"{sent[start:start + 40]!r} became {have[start:start + 40]!r}")
+
+
+def check(name, where, copy, wire, hops):
+    """Say what became of a message; whether that is what has to become of it."""
+    odd = oddity_of(wire)
     if copy is None:
-        say(f"   MISSING {name}: not as it was sent in {where}: {first_difference(copies, wire)}")
+        say(f"   MISSING {name}: not in {where}")
         return False
-    added = copy[:len(copy) - len(wire)]
-    names = [line.split(b":")[0].decode() for line in added.split(b"\r\n") if line and line[:1] not in b" \t"]
-    say(f"   {where}: {len(wire)} octets as sent, below {', '.join(names)}")
-    return True
-
-
-def describe_odd(name, why, copies, wire):
-    """What became of a message that SMTP does not carry as it is."""
-    marker = next((line for line in wire.split(b"\r\n") if line.lower().startswith(b"message-id:")), wire[:60])
-    copy = next((copy for copy in copies if marker in copy), None)
-    if copy is None:
-        return f"{name} ({why}): no copy with its Message-ID"
-    if copy.endswith(wire):
-        return f"{name} ({why}): arrived as it was sent"
-    return f"{name} ({why}): arrived with {len(copy)} octets for {len(wire)} sent"
+    added = added_to(copy, wire, hops)
+    if added is not None:
+        say(f"   {where}: {len(wire)} octets as sent, below {', '.join(added)}")
+        return True
+    say(f"   {where}: {'changed; it has a ' + odd if odd else 'NOT AS SENT'}: "
+        f"{first_difference(copy, wire)}")
+    return bool(odd)
 
 
 def lines_about(log, queue_id):
@@ -203,29 +227,41 @@ def lines_about(log, queue_id):
 
 
 def show_path(lab, internet, queue_id):
+    """Every log line of a message on its way; whether the way led to both recipients and to an end."""
     say("   path:")
-    for line in lines_about(lab.log(), queue_id):
+    here, there = lines_about(lab.log(), queue_id), []
+    for line in here:
         say(f"     example.test   {line}")
-        if "status=sent (250 " in line and "queued as " in line:
-            for further in lines_about(internet.log(), line.split("queued as ")[1].rstrip(")")):
+        if f"to=<{REMOTE}>" in line and "status=sent (250 " in line and "queued as " in line:
+            there = lines_about(internet.log(), line.split("queued as ")[1].rstrip(")"))
+            for further in there:
                 say(f"     internet.test  {further}")
+    for host, lines, recipient in (("example.test", here, LOCAL), ("internet.test", there, REMOTE)):
+        delivered = any(f"to=<{recipient}>" in line and "status=sent" in line for line in lines)
+        if not delivered or not any(line.endswith(": removed") for line in lines):
+            say(f"     MISSING: {host} logged no delivery to {recipient}, or no end of the message")
+            return False
+    return True
 
 
 # --- the whole -------------------------------------------------------------------------------------
 
-def start_both(top):
+def start_both(top, labs):
+    """labs gets each instance before it starts, so that the caller can end what began."""
     say("Starting the internet (internet.test) and example.test, unprivileged ports on loopback ...")
     internet = suite.Lab(os.path.join(top, "internet"), domain="internet.test")
+    labs.append(internet)
     internet.start()
     lab = suite.Lab(os.path.join(top, "example"), main_cf=f"smtp_tcp_port = {internet.SMTP_PORT}\n")
+    labs.append(lab)
     lab.start()
     with open(lab.ZONE, "a", encoding="ascii") as zone:
         zone.write("internet.test MX 10 mx.internet.test\nmx.internet.test A 127.0.0.1\n")
     return lab, internet
 
 
-def demonstrate(lab, internet):
-    messages = choose_messages()
+def submit_all(lab, messages):
+    """(queue id by message name, whether all were taken that have to be)."""
     say(f"\nSubmitting {len(messages)} messages from {SENDER} to {LOCAL} and {REMOTE}, each over\n"
         f"STARTTLS with AUTH on port {lab.SUBMISSION_PORT}:\n")
     ids, ok = {}, True
@@ -233,53 +269,64 @@ def demonstrate(lab, internet):
         title, send = sender_for(number, wire)
         try:
             answer = send(lab, wire)
-        except (RuntimeError, smtplib.SMTPException, OSError, StopIteration) as error:
-            say(f"   {name}: {title}: refused: {error}")
+        except (RuntimeError, smtplib.SMTPException, OSError, StopIteration, subprocess.TimeoutExpired) as error:
+            say(f"   {name} ({kind}) by {title}: refused: {error}")
             ok = ok and bool(oddity_of(wire))
             continue
         ids[name] = answer.split("queued as ")[1].split()[0]
         say(f"   {name} ({kind}, {len(wire)} octets) by {title}: queued as {ids[name]}")
+    return ids, ok
 
+
+def demonstrate(lab, internet):
+    messages = choose_messages()
+    ids, ok = submit_all(lab, messages)
     sent = [message for message in messages if message[0] in ids]
     say(f"\nReading {LOCAL} by IMAPS on port {lab.IMAPS_PORT}, {REMOTE} by POP3S on port {internet.POP3S_PORT}:\n")
     here = lab.wait_for_messages(len(sent), "u2", seconds=60)
     there = read_pop3s(internet, "u3", len(sent))
-    odd = []
-    for name, _, wire in sent:
-        if oddity_of(wire):
-            odd.append(describe_odd(name, oddity_of(wire), here, wire))
-            continue
-        say(f"   {name}")
-        ok &= check(name, "IMAPS", here, wire)
-        ok &= check(name, "POP3S", there, wire)
-        if name in ("plain.eml", "attachment.eml"):
-            show_path(lab, internet, ids[name])
-    say("\nInputs that SMTP does not carry as they are:")
-    for line in odd:
-        say("   " + line)
+    ok &= len(here) == len(there) == len(sent)
+    for instance in (lab, internet):
+        suite.wait_for(lambda: "Mail queue is empty" in instance.tool("postqueue", "-p")[1], 20)
+    for name, kind, wire in sorted(sent, key=lambda message: bool(oddity_of(message[2]))):
+        say(f"   {name} ({kind})")
+        ok &= check(name, "IMAPS", find_copy(here, ids[name]), wire, 1)
+        ok &= check(name, "POP3S", find_copy(there, ids[name]), wire, 2)
+        ok &= show_path(lab, internet, ids[name])
     say("\nThe processes of example.test and their limits:\n")
-    say(lab.tool("waypost", "status")[1])
-    return ok
+    code, table = lab.tool("waypost", "status")
+    say(table)
+    return ok and code == 0
+
+
+def keep(labs):
+    for lab in labs:
+        say(f"\n{lab.domain}: users u1 to u20 at {lab.domain}, password \"pass\"; CA {lab.CA}")
+        say("   " + " ".join(f"{k}={v}" for k, v in sorted(lab.values.items()) if k.endswith("_PORT")))
+        say(f"   end it with: tests/lab stop {lab.directory}")
 
 
 def main():
     top = tempfile.mkdtemp(prefix="waypost-demo.")
     os.chmod(top, 0o755)
     labs, ok, started = [], False, time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
-        labs = list(start_both(top))
-        ok = demonstrate(*labs)
+        ok = demonstrate(*start_both(top, labs))
+        if os.environ.get("KEEP"):
+            keep(labs)
+            labs = []
     except AssertionError as error:
         say(f"FAILED: {error}")
-    if os.environ.get("KEEP") and labs:
+    finally:
+        # Whatever went wrong, nothing stays behind.
         for lab in labs:
-            say(f"\n{lab.domain}: users u1 to u20 at {lab.domain}, password \"pass\"; CA {lab.CA}")
-            say("   " + " ".join(f"{k}={v}" for k, v in sorted(lab.values.items()) if k.endswith("_PORT")))
-            say(f"   end it with: tests/lab stop {lab.directory}")
-    else:
-        for lab in labs:
-            lab.stop()
-        shutil.rmtree(top, ignore_errors=True)
+            try:
+                lab.stop()
+            except (AssertionError, subprocess.TimeoutExpired) as error:
+                say(f"{lab.domain} did not stop: {error}")
+        if labs:
+            shutil.rmtree(top, ignore_errors=True)
     say(f"\nDemo {'passed' if ok else 'FAILED'} in {time.monotonic() - started:.0f} s.")
     sys.exit(0 if ok else 1)
 

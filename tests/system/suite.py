@@ -23,9 +23,10 @@ class Lab:
         self.values = {}
         for name, text in (("LAB_CONF", main_cf), ("LAB_MASTER", master_cf)):
             if text:
-                with tempfile.NamedTemporaryFile("w", delete=False, prefix="lab-conf.") as out:
+                os.makedirs(directory, exist_ok=True)
+                self.environ[name] = os.path.join(directory, name)
+                with open(self.environ[name], "w", encoding="utf-8") as out:
                     out.write(text)
-                self.environ[name] = out.name
 
     def start(self):
         self._lab("start")
