@@ -16,6 +16,13 @@ endif
 endif
 -include config.mk
 
+# Where configure was told nothing else.
+BINDIR ?= $(PREFIX)/bin
+SBINDIR ?= $(PREFIX)/sbin
+LIBEXECDIR ?= $(PREFIX)/libexec/waypost
+MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/waypost
+
 SANITIZE ?=
 BUILD ?= $(if $(SANITIZE),build-asan,build)
 Q := $(if $(V),,@)
@@ -29,7 +36,8 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpo
 OPTIMISE := $(if $(SANITIZE),-O1 -fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DWAYPOST_SANITIZE,-O2 -D_FORTIFY_SOURCE=2)
 ALL_CFLAGS := -std=gnu17 -g $(OPTIMISE) -fstack-protector-strong -fPIE -fvisibility=hidden \
 	-ffunction-sections -fdata-sections $(WARNINGS) -D_GNU_SOURCE -Ilib -I. -I$(BUILD)/gen \
-	-DWAYPOST_PREFIX='"$(PREFIX)"' -DWAYPOST_SYSCONFDIR='"$(SYSCONFDIR)"' \
+	-DWAYPOST_SYSCONFDIR='"$(SYSCONFDIR)"' -DWAYPOST_BINDIR='"$(BINDIR)"' \
+	-DWAYPOST_SBINDIR='"$(SBINDIR)"' -DWAYPOST_LIBEXECDIR='"$(LIBEXECDIR)"' -DWAYPOST_MANDIR='"$(MANDIR)"' \
 	$(if $(filter ucontext,$(CONTEXT)),-DTASK_CONTEXT_UCONTEXT) \
 	$(if $(filter yes,$(FAULTS)),-DWAYPOST_FAULTS) $(PKG_CFLAGS) $(USER_CFLAGS) $(CFLAGS)
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--gc-sections \

@@ -1,30 +1,26 @@
-# make install [DESTDIR=] [PREFIX=] [SYSCONFDIR=]; included by the Makefile.
-# Configuration that is there already is left alone.
-SBINDIR ?= $(PREFIX)/sbin
-LIBEXECDIR ?= $(PREFIX)/libexec/waypost
-MANDIR ?= $(PREFIX)/share/man
-DOCDIR ?= $(PREFIX)/share/doc/waypost
+# make install [DESTDIR=]; included by the Makefile. Where things go is for ./configure to
+# say, as the programs know it. Configuration that is there already is left alone.
 CONFDIR ?= $(SYSCONFDIR)/postfix
 UNITDIR ?= $(if $(filter /usr,$(PREFIX)),/lib,$(PREFIX)/lib)/systemd/system
 SYSUSERSDIR ?= $(if $(filter /usr,$(PREFIX)),/usr,$(PREFIX))/lib/sysusers.d
 TMPFILESDIR ?= $(if $(filter /usr,$(PREFIX)),/usr,$(PREFIX))/lib/tmpfiles.d
 INSTALL ?= install
 
-# What administrators call stands in sbin, what master starts in libexec.
-INSTALL_TOOLS = $(foreach main,$(call folder_mains,tools),$(call program_name,$(main)))
+# What everybody calls stands in bin, what administrators call in sbin (sendmail by old habit),
+# what master starts in libexec.
+INSTALL_USER_TOOLS = mailq newaliases
+INSTALL_TOOLS = $(filter-out $(INSTALL_USER_TOOLS),$(foreach main,$(call folder_mains,tools),$(call program_name,$(main))))
 INSTALL_SERVICES = $(foreach dir,$(filter-out tools,$(PROGRAM_DIRS)),$(foreach main,$(call folder_mains,$(dir)),$(call program_name,$(main))))
 
 .PHONY: install
 install: all
-	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(CONFDIR) $(DESTDIR)$(DOCDIR) \
+	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(CONFDIR) $(DESTDIR)$(DOCDIR) \
 		$(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR)
+	for p in $(INSTALL_USER_TOOLS); do $(INSTALL) -m 755 $(BUILD)/bin/$$p $(DESTDIR)$(BINDIR)/ || exit 1; done
 	for p in $(INSTALL_TOOLS); do $(INSTALL) -m 755 $(BUILD)/bin/$$p $(DESTDIR)$(SBINDIR)/ || exit 1; done
 	for p in $(INSTALL_SERVICES); do $(INSTALL) -m 755 $(BUILD)/bin/$$p $(DESTDIR)$(LIBEXECDIR)/ || exit 1; done
 	for f in main.cf master.cf; do \
 		[ -e $(DESTDIR)$(CONFDIR)/$$f ] || $(INSTALL) -m 644 conf/$$f $(DESTDIR)$(CONFDIR)/ || exit 1; done
-	grep -q '^daemon_directory' $(DESTDIR)$(CONFDIR)/main.cf || \
-		printf '\n# Where the programs are.\ndaemon_directory = %s\ncommand_directory = %s\n' \
-			$(LIBEXECDIR) $(SBINDIR) >>$(DESTDIR)$(CONFDIR)/main.cf
 	sed -e 's,@SBINDIR@,$(SBINDIR),; s,@LIBEXECDIR@,$(LIBEXECDIR),; s,@CONFDIR@,$(CONFDIR),' \
 		conf/waypost.service.in >$(DESTDIR)$(UNITDIR)/waypost.service
 	$(INSTALL) -m 644 conf/waypost.sysusers $(DESTDIR)$(SYSUSERSDIR)/waypost.conf

@@ -39,14 +39,15 @@ static void put_sentence(const char *text)
 static void put_default(const char *text)
 {
     static const char *const places[][2] = {
-        {WAYPOST_SYSCONFDIR, "SYSCONFDIR"},
-        {WAYPOST_PREFIX, "PREFIX"},
+        {WAYPOST_SYSCONFDIR, "SYSCONFDIR"}, {WAYPOST_BINDIR, "BINDIR"},
+        {WAYPOST_SBINDIR, "SBINDIR"},       {WAYPOST_LIBEXECDIR, "LIBEXECDIR"},
+        {WAYPOST_MANDIR, "MANDIR"},
     };
 
     for (size_t i = 0; i < COUNT_OF(places); i++) {
         size_t n = strlen(places[i][0]);
 
-        if (strncmp(text, places[i][0], n) == 0 && text[n] == '/') {
+        if (strncmp(text, places[i][0], n) == 0 && (text[n] == '/' || text[n] == '\0')) {
             fputs(places[i][1], stdout);
             text += n;
             break;
@@ -111,28 +112,30 @@ static void put_rows(const struct param **rows, size_t count, bool is_supported)
 
 static void put_head(void)
 {
-    printf(".\\\" Made from lib/conf/params_*.c by \"make man\"; do not edit.\n"
-           ".Dd November 21, 2026\n.Dt MAIN.CF 5\n.Os Waypost\n.Sh NAME\n.Nm main.cf\n"
-           ".Nd parameters of the mail system\n.Sh DESCRIPTION\n"
-           ".Nm\nsets parameters, one a line:\n.Dl name = value\n"
-           "A line that begins with white space goes on with the value of the line before.\n"
-           "Comment lines, which begin with\n.Ql # ,\n"
-           "and blank lines may stand anywhere, also between such lines; a\n.Ql #\n"
-           "behind a value is part of the value.\nWhen a name is set twice, the last one "
-           "counts.\n.Pp\n"
-           "In values,\n.Ic $name ,\n.Ic ${name}\nand\n.Ic $(name)\n"
-           "stand for the value of another parameter, or nothing when there is none of that name;\n"
-           ".Ic ${name?text}\nfor the text when that value is not empty,\n.Ic ${name:text}\n"
-           "when it is empty,\n.Ic ${name?{text}:{text}}\nfor the one or the other, and\n"
-           ".Ic ${{text} == {text} ? {text} : {text}}\n"
-           "compares (== != < <= > >=, as numbers when both are).\n.Ql $$\nis a dollar sign.\n.Pp\n"
-           "Times are numbers with a unit: s, m, h, d or w.\n"
-           "A bad value keeps the mail system from starting; the message names file and line.\n"
-           "Names that are not listed here may be set and referred to as\n.Ic $name ;\n"
-           "those that nothing refers to are warned about.\n.Pp\n"
-           "Names, meanings and defaults are those of Postfix 3.7.11 at compatibility level 3.6\n"
-           "where Postfix has the parameter.\n"
-           "PREFIX and SYSCONFDIR are the directories chosen when the suite was built.\n");
+    printf(
+        ".\\\" Made from lib/conf/params_*.c by \"make man\"; do not edit.\n"
+        ".Dd November 21, 2026\n.Dt MAIN.CF 5\n.Os Waypost\n.Sh NAME\n.Nm main.cf\n"
+        ".Nd parameters of the mail system\n.Sh DESCRIPTION\n"
+        ".Nm\nsets parameters, one a line:\n.Dl name = value\n"
+        "A line that begins with white space goes on with the value of the line before.\n"
+        "Comment lines, which begin with\n.Ql # ,\n"
+        "and blank lines may stand anywhere, also between such lines; a\n.Ql #\n"
+        "behind a value is part of the value.\nWhen a name is set twice, the last one "
+        "counts.\n.Pp\n"
+        "In values,\n.Ic $name ,\n.Ic ${name}\nand\n.Ic $(name)\n"
+        "stand for the value of another parameter, or nothing when there is none of that name;\n"
+        ".Ic ${name?text}\nfor the text when that value is not empty,\n.Ic ${name:text}\n"
+        "when it is empty,\n.Ic ${name?{text}:{text}}\nfor the one or the other, and\n"
+        ".Ic ${{text} == {text} ? {text} : {text}}\n"
+        "compares (== != < <= > >=, as numbers when both are).\n.Ql $$\nis a dollar sign.\n.Pp\n"
+        "Times are numbers with a unit: s, m, h, d or w.\n"
+        "A bad value keeps the mail system from starting; the message names file and line.\n"
+        "Names that are not listed here may be set and referred to as\n.Ic $name ;\n"
+        "those that nothing refers to are warned about.\n.Pp\n"
+        "Names, meanings and defaults are those of Postfix 3.7.11 at compatibility level 3.6\n"
+        "where Postfix has the parameter.\n"
+        "BINDIR, SBINDIR, LIBEXECDIR, MANDIR and SYSCONFDIR are the directories chosen when the\n"
+        "suite was built.\n");
 }
 
 int main(void)

@@ -1,4 +1,4 @@
-"""Preparing a machine."""
+"""Preparing a machine: what make install makes and leaves alone, and the users."""
 import os
 import re
 import subprocess
@@ -6,6 +6,17 @@ import subprocess
 import pytest
 
 import suite
+
+CONFIG = {}
+with open(os.path.join(suite.ROOT, "config.mk"), encoding="utf-8") as lines:
+    for line in lines:
+        name, _, value = line.partition("=")
+        CONFIG[name.strip()] = value.strip()
+PREFIX = CONFIG["PREFIX"]
+SBINDIR = CONFIG.get("SBINDIR", PREFIX + "/sbin")
+LIBEXECDIR = CONFIG.get("LIBEXECDIR", PREFIX + "/libexec/waypost")
+BUILD = os.environ.get("LAB_BUILD", os.path.join(suite.ROOT, "build"))
+
 
 SCRIPT = """
 set -e
@@ -17,6 +28,74 @@ for i in $(seq 12); do "$2/tools/install-users" & pids="$pids $!"; done
 for pid in $pids; do wait "$pid"; done
 awk '$1 == "u" { print $2 }' "$2/conf/waypost.sysusers" | xargs getent passwd | wc -l
 """
+
+
+def install(root):
+    # "-o all": what is built is what is tested, also with other flags than the environment's.
+    done = subprocess.run(["make", "-s", "-C", suite.ROOT, "-o", "all", "install", f"DESTDIR={root}", f"BUILD={BUILD}"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("root"))
+    install(path)
+    return path
+
+
+def read(*parts):
+    with open(os.path.join(*parts), encoding="utf-8") as text:
+        return text.read()
+
+
+def conf_file(root, name):
+    return os.path.join(root, CONFIG["SYSCONFDIR"].lstrip("/"), "postfix", name)
+
+
+def find(root, name):
+    return [os.path.join(folder, name) for folder, _, names in os.walk(root) if name in names]
+
+
+def test_programs_are_where_their_defaults_say(root):
+    shown = subprocess.run([os.path.join(BUILD, "bin/postconf"), "-dh", "-c", os.path.join(suite.ROOT, "conf"),
+                            "daemon_directory", "command_directory", "mailq_path", "newaliases_path", "sendmail_path"],
+                           stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    assert shown[:2] == [LIBEXECDIR, SBINDIR]
+    for path in (shown[0] + "/master", shown[0] + "/smtpd", shown[1] + "/waypost", shown[1] + "/postdrop", *shown[2:]):
+        assert os.access(root + path, os.X_OK), path
+
+
+def test_unit_and_lists_name_what_was_installed(root):
+    unit = read(find(root, "waypost.service")[0])
+    for path in re.findall(r"^Exec\w+=(\S+)", unit, re.M):
+        assert os.access(root + path, os.X_OK), path
+    assert "@" not in unit
+    lists = [read(path) for path in find(root, "waypost.conf")]
+    assert len(lists) == 2
+    users = set(re.findall(r"^[ug] (\S+)", "".join(lists), re.M))
+    for tmpfiles in lists:
+        for path, owner, group in re.findall(r"^[dz] (\S+) \d+ (\S+) (\S+) ", tmpfiles, re.M):
+            assert {owner, group} <= users | {"root"}, path
+            assert not path.startswith(SBINDIR) or os.path.exists(root + path)
+
+
+def test_each_installed_program_has_its_page(root):
+    for folder in (SBINDIR, LIBEXECDIR, CONFIG.get("BINDIR", PREFIX + "/bin")):
+        for program in os.listdir(root + folder):
+            assert any(find(root, f"{program}.{section}") for section in (1, 8)), program
+
+
+def test_configuration_that_is_there_is_left_alone(root, tmp_path):
+    mine = "# mine\nmyhostname = mx.mine.test\n"
+    path = conf_file(str(tmp_path), "main.cf")
+    os.makedirs(os.path.dirname(path))
+    with open(path, "w", encoding="utf-8") as out:
+        out.write(mine)
+    install(str(tmp_path))
+    assert read(path) == mine
+    assert read(conf_file(str(tmp_path), "master.cf")) == read(suite.ROOT, "conf/master.cf")
+    assert read(conf_file(root, "main.cf")) == read(suite.ROOT, "conf/main.cf")
 
 
 def test_users_are_made_once(tmp_path):
