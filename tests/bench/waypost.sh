@@ -1,10 +1,13 @@
 #!/bin/bash
 # Waypost as a system under test of the bench harness (the verb contract is in the
 # harness' README): setup|start|stop|env|qcount|mcount WORKDIR.
-# WAYPOST_BUILD names the build directory (default: build/ of this tree).
+# BENCH is the harness' directory (default: ../shared/bench of this tree), WAYPOST_BUILD the
+# build directory (default: build/ of this tree).
 TREE=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+BENCH=${BENCH:-$TREE/../shared/bench}
+[ -f "$BENCH/lib/common.sh" ] || { echo "$0: no harness in $BENCH: set BENCH" >&2; exit 2; }
 # shellcheck source=/dev/null
-BENCH=${BENCH:-$TREE/../shared/bench}; . "$BENCH/lib/common.sh"
+. "$BENCH/lib/common.sh"
 PEER=waypost; verb=$1; WD=$2; CG=mbench-$PEER-$PORTBASE; ROLE=${ROLE:-relay}
 BUILD=${WAYPOST_BUILD:-$TREE/build}; BIN=$BUILD/bin
 
@@ -49,6 +52,9 @@ master_cf() { # the shipped one on the harness' ports, without submission
     $2 == "inet" && ($1 in port) { sub(/^[^ \t]+/, "127.0.0.1:" port[$1]) }
     { print }' "$TREE/conf/master.cf"
 }
+
+[ -n "$WD" ] || verb=
+[ -x "$BIN/master" ] || { echo "$0: no build in $BUILD: run make, or set WAYPOST_BUILD" >&2; exit 2; }
 
 case $verb in
 setup)
