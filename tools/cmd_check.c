@@ -3,12 +3,15 @@
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "conf/check.h"
 #include "conf/master_cf.h"
+#include "conf/param.h"
+#include "map/map.h"
 #include "tools/waypost.h"
 
 static int check_settings(const struct conf *conf, const struct master_cf *master)
@@ -95,6 +98,53 @@ static int check_users(const struct conf *conf)
     return faults;
 }
 
+static bool is_file_table(struct span word)
+{
+    return span_starts(word, SPAN_LIT("hash:")) || span_starts(word, SPAN_LIT("btree:")) ||
+           span_starts(word, SPAN_LIT("lmdb:"));
+}
+
+/* Opening a table says what is wrong with it, and the command that helps. *seen: the
+ * tables that were looked at, each between blanks. */
+static void check_table(const struct conf *conf, struct span table, struct str *seen)
+{
+    struct str word = {0}, why = {0};
+    struct map *m = NULL;
+
+    str_printf(&word, " %.*s ", SPAN_ARG(table));
+    if (strstr(str_cstr(seen), str_cstr(&word)) == NULL) {
+        str_append(seen, str_span(&word));
+        if (map_open(&m, conf, table, &why) < 0)
+            log_warn("%s", str_cstr(&why));
+        map_free(m);
+    }
+    str_fini(&word);
+    str_fini(&why);
+}
+
+/* Tables that Postfix left behind as Berkeley DB files, or that nobody has made: mail
+ * would wait. No fault, as the start does not fail over them. */
+static void check_files_of_tables(const struct conf *conf)
+{
+    struct str seen = {0};
+
+    for (size_t i = 0; i < param_count(); i++) {
+        const struct param *p = param_at(i);
+        struct span rest, word;
+
+        if (p->status != PARAM_HONOURED || p->type != PARAM_STRING)
+            continue;
+        rest = span_cstr(conf_string(conf, p->name));
+        while (span_token(&rest, ", \t\r\n{}", &word)) {
+            if (span_starts(word, SPAN_LIT("proxy:")))
+                word = span_drop(word, 6);
+            if (is_file_table(word))
+                check_table(conf, word, &seen);
+        }
+    }
+    str_fini(&seen);
+}
+
 int waypost_check(const struct waypost *w, const struct conf *conf)
 {
     struct master_cf *master = NULL;
@@ -117,6 +167,7 @@ int cmd_check(const struct waypost *w, int argc, char **argv)
     struct conf *conf = waypost_load(w);
     int faults = waypost_check(w, conf);
 
+    check_files_of_tables(conf);
     if (faults > 0)
         log_error("%d fault%s: the mail system would not start", faults, faults == 1 ? "" : "s");
     conf_free(conf);

@@ -550,3 +550,19 @@ def test_check_names_what_is_wrong(make_root):
         out.write("cleanup unix n - - - 0 cleanup\nmine unix n - - - 0 no-such-program\n")
     code, text = instance.waypost("check")
     assert code == 1 and "no-such-program" in text and "cleanup" in text
+
+
+def test_check_names_tables_to_be_made(make_root):
+    instance = make_root()
+    table = instance.path("etc/access")
+    with open(table, "w", encoding="ascii") as out:
+        out.write("example.com OK\n")
+    instance.write_main("one", f"smtpd_sender_restrictions = check_sender_access hash:{table}\n"
+                               f"relocated_maps = proxy:hash:{table}\n"
+                               f"alias_maps = btree:{instance.path('etc/aliases')}\n")
+    code, text = instance.waypost("check")
+    assert code == 0
+    assert text.count(f"run: postmap hash:{table}") == 1, text
+    assert f"run: postalias btree:{instance.path('etc/aliases')}" in text
+    subprocess.run([os.path.join(BUILD, "bin/postmap"), "-c", instance.path("etc"), f"hash:{table}"], check=True)
+    assert f"hash:{table}" not in instance.waypost("check")[1]
