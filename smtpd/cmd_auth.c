@@ -136,6 +136,8 @@ static enum command_result broken(struct session *s, struct span mechanism, cons
 {
     switch (rc) {
     case ERR_DENIED:
+        log_warn("%.*s: SASL %.*s authentication aborted", SPAN_ARG(s->name_address),
+                 SPAN_ARG(mechanism));
         session_reply(s, "501 5.7.0 Authentication aborted");
         return COMMAND_ERROR;
     case ERR_TOO_LONG:

@@ -154,6 +154,7 @@ enum command_result cmd_mail(struct session *s, struct span argument)
 {
     struct transaction *tx = &s->tx;
     enum command_result result;
+    struct span path;
     int rc;
 
     if (s->server->helo_required && s->helo.n == 0) {
@@ -169,10 +170,12 @@ enum command_result cmd_mail(struct session *s, struct span argument)
         return COMMAND_ERROR;
     }
     session_reset(s);
+    path = argument;
     rc = take_path(s, &argument, true, &tx->sender, &tx->sender_text);
     if (rc == -ENOMEM)
         return out_of_memory(s);
     if (rc != 0) {
+        session_log_bad_address(s, path);
         session_reply(s, "501 5.1.7 Bad sender address syntax");
         return COMMAND_ERROR;
     }
@@ -237,7 +240,7 @@ static int keep_postmaster(struct session *s)
 
 enum command_result cmd_rcpt(struct session *s, struct span argument)
 {
-    struct span keyword, value;
+    struct span keyword, value, path;
     enum command_result result;
     int rc;
 
@@ -249,12 +252,14 @@ enum command_result cmd_rcpt(struct session *s, struct span argument)
         session_reply(s, "501 5.5.4 Syntax: RCPT TO:<address>");
         return COMMAND_ERROR;
     }
+    path = argument;
     rc = take_path(s, &argument, false, &s->recipient, &s->recipient_text);
     if (rc == 0)
         rc = keep_postmaster(s);
     if (rc == -ENOMEM) {
         result = out_of_memory(s);
     } else if (rc != 0 || s->recipient.n == 0) {
+        session_log_bad_address(s, path);
         session_reply(s, "501 5.1.3 Bad recipient address syntax");
         result = COMMAND_ERROR;
     } else if (esmtp_param_next(&argument, &keyword, &value)) {

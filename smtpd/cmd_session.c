@@ -150,6 +150,7 @@ enum command_result cmd_vrfy(struct session *s, struct span argument)
         return COMMAND_ERROR;
     }
     if (address_parse_path(&s->tx.arena, &rest, 0, &address) != 0 || rest.n > 0) {
+        session_log_bad_address(s, argument);
         session_reply(s, "501 5.1.3 Bad recipient address syntax");
         return COMMAND_ERROR;
     }

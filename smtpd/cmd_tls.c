@@ -12,7 +12,8 @@ int tls_start(struct session *s)
 
     if (rc < 0) {
         if (rc == ERR_TLS)
-            log_info("SSL_accept error from %.*s: %s", SPAN_ARG(s->name_address), error_text(rc));
+            log_info("SSL_accept error from %.*s: %s", SPAN_ARG(s->name_address),
+                     stream_error_text(s->stream));
         return rc;
     }
     if (server->tls_log_level > 0) {

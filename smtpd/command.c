@@ -159,7 +159,7 @@ enum command_result command_run(struct session *s, struct span line)
 
 static void print_count(struct str *out, const char *name, unsigned ok, unsigned total)
 {
-    if (ok == total)
+    if (ok == total && total > 0)
         str_printf(out, " %s=%u", name, total);
     else
         str_printf(out, " %s=%u/%u", name, ok, total);

@@ -101,6 +101,12 @@ void session_log_reject(struct session *s, const char *what, struct span text)
     str_fini(&line);
 }
 
+void session_log_bad_address(struct session *s, struct span text)
+{
+    log_warn("Illegal address syntax from %.*s in %s command: %.*s", SPAN_ARG(s->name_address),
+             s->command, SPAN_ARG(text));
+}
+
 void session_log_client(struct session *s)
 {
     struct str line = {0};

@@ -118,6 +118,8 @@ const char *session_queue_id(const struct session *s);
 /* The line "ID: reject: RCPT from name[address]: text; from=<> to=<> proto= helo=". */
 void session_log_reject(struct session *s, const char *what, struct span text);
 /* Postfix's client= line, once the message has an id. */
+/* An address that is none: "Illegal address syntax from ... in RCPT command: ...". */
+void session_log_bad_address(struct session *s, struct span text);
 void session_log_client(struct session *s);
 /* "ESMTPSA" and the like (RFC 3848). */
 const char *session_protocol(const struct session *s);

@@ -40,6 +40,17 @@ def test_input_before_the_handshake_is_thrown_away(lab):
     client.quit()
 
 
+def test_a_failed_handshake_is_logged_with_its_reason(lab):
+    client = lab.smtp()
+    assert client.docmd("STARTTLS")[0] == 220
+    client.sock.sendall(b"this is not TLS\r\n" * 20)
+    with socket.create_connection(("127.0.0.1", int(lab.SMTPS_PORT)), 10) as plain:
+        plain.sendall(b"EHLO c.test\r\n" * 20)
+        plain.recv(65536)
+    lab.wait_for_log("/smtpd[", "SSL_accept error from localhost[127.0.0.1]: ", "wrong version number")
+    lab.wait_for_log("/smtps/smtpd[", "SSL_accept error from localhost[127.0.0.1]: ", "wrong version number")
+
+
 def test_submission_needs_tls_and_a_login(lab):
     answer = dialogue(lab, b"EHLO c.test\r\nAUTH PLAIN AHUxAHBhc3M=\r\nMAIL FROM:<a@b.test>\r\n"
                            b"QUIT\r\n", lab.SUBMISSION_PORT)

@@ -223,6 +223,28 @@ TASK_TEST(logs_rejections_as_readers_expect)
     smtp_run_fini(&run);
 }
 
+TASK_TEST(logs_what_is_no_address_and_who_says_nothing)
+{
+    struct smtp_run run = {.script = SPAN_LIT("EHLO a.test\r\nMAIL FROM:<a@b..c>\r\nVRFY a b\r\n"
+                                              "MAIL FROM:<>\r\nRCPT TO:<@> X=y\r\nQUIT\r\n")};
+    struct smtp_run silent = {.script = SPAN_LIT(""), .end = ERR_EOF};
+    static const char *const lines[] = {
+        "Illegal address syntax from unknown[192.0.2.1] in MAIL command: <a@b..c>\n",
+        "Illegal address syntax from unknown[192.0.2.1] in VRFY command: a b\n",
+        "Illegal address syntax from unknown[192.0.2.1] in RCPT command: <@> X=y\n",
+    };
+
+    smtp_play(&run);
+    smtp_play(&silent);
+    for (size_t i = 0; i < COUNT_OF(lines); i++)
+        if (strstr(str_cstr(&run.log), lines[i]) == NULL)
+            fail_msg("%s: %s", lines[i], str_cstr(&run.log));
+    assert_non_null(strstr(str_cstr(&silent.log), "disconnect from unknown[192.0.2.1] "
+                                                  "commands=0/0\n"));
+    smtp_run_fini(&run);
+    smtp_run_fini(&silent);
+}
+
 static const struct {
     const char *name, *data; /* what the client sends behind 354 */
     const char *body;        /* NULL: more than one message, or none */
@@ -505,6 +527,7 @@ int main(void)
         cmocka_unit_test(answers_dialogues),
         cmocka_unit_test(takes_a_message),
         cmocka_unit_test(logs_rejections_as_readers_expect),
+        cmocka_unit_test(logs_what_is_no_address_and_who_says_nothing),
         cmocka_unit_test(ends_a_message_at_crlf_dot_crlf_only),
         cmocka_unit_test(keeps_nul_and_eight_bit),
         cmocka_unit_test(takes_chunks),
