@@ -56,13 +56,11 @@ enum restrict_verdict restrict_reject(struct session *s, int code, const char *d
 
 enum restrict_verdict restrict_misconfigured(struct session *s)
 {
-    struct restrict_subject subject = restrict_subject(s, s->stage);
     bool warning = s->is_warning;
     enum restrict_verdict verdict;
 
     s->is_warning = false;
-    verdict = restrict_reject(s, 451, "4.3.5", "<%.*s>: %s rejected: Server configuration error",
-                              SPAN_ARG(subject.name), subject.class);
+    verdict = restrict_reject(s, 451, "4.3.5", "Server configuration error");
     s->is_warning = warning;
     return verdict;
 }
@@ -97,18 +95,17 @@ enum restrict_verdict restrict_run_list(struct session *s, const struct restrict
 
     for (size_t i = 0; i < list->items.len; i++) {
         const struct restriction *r = &list->items.items[i];
+        bool before = s->is_warning;
         enum restrict_verdict verdict;
 
-        if (r->class != NULL) {
-            verdict = restrict_run_list(s, r->class);
-        } else if (r->kind->run == NULL) { /* warn_if_reject */
+        if (r->class == NULL && r->kind->run == NULL) { /* warn_if_reject */
             warn = true;
             continue;
-        } else {
-            s->is_warning = warn;
-            verdict = r->kind->run(s, r);
-            s->is_warning = false;
         }
+        /* In front of a class it holds for all of the class. */
+        s->is_warning = before || warn;
+        verdict = r->class != NULL ? restrict_run_list(s, r->class) : r->kind->run(s, r);
+        s->is_warning = before;
         warn = false;
         if (verdict != RESTRICT_DUNNO)
             return verdict;

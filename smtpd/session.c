@@ -17,6 +17,7 @@ void session_reset(struct session *s)
     if (tx->intake != NULL)
         intake_fini(tx->intake);
     array_free(&tx->recipients);
+    array_free(&tx->bcc);
     str_fini(&tx->prepended);
     arena_reset(&tx->arena);
     memset(tx, 0, sizeof(*tx));

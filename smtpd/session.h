@@ -40,6 +40,8 @@ struct transaction {
     /* actions of access tables */
     bool is_held, is_discarded;
     struct span redirect;
+    struct span filter; /* FILTER: "transport:destination" */
+    ARRAY(struct session_recipient) bcc;
     struct str prepended; /* PREPEND: header lines */
     /* BDAT */
     bool is_chunked, chunk_failed;

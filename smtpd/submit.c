@@ -188,6 +188,17 @@ static int add_expanded(struct session *s, struct queue_message *m, struct span 
     return rc;
 }
 
+/* A recipient that the client did not give: no notification tells of it. */
+static int add_bcc(struct session *s, struct queue_message *m, struct span recipient)
+{
+    size_t before = m->recipients.len;
+    int rc = add_expanded(s, m, recipient);
+
+    for (size_t i = before; i < m->recipients.len; i++)
+        m->recipients.items[i].notify = QUEUE_NOTIFY_NEVER;
+    return rc;
+}
+
 static int fill_recipients(struct session *s, struct queue_message *m)
 {
     struct transaction *tx = &s->tx;
@@ -199,6 +210,8 @@ static int fill_recipients(struct session *s, struct queue_message *m)
         rc = add_expanded(s, m, tx->recipients.items[i].address);
         (void)task_breathe();
     }
+    for (size_t i = 0; i < tx->bcc.len && rc == 0; i++)
+        rc = add_bcc(s, m, tx->bcc.items[i].address);
     return rc;
 }
 
@@ -223,6 +236,12 @@ static void fill_envelope(struct session *s, struct queue_message *m)
     m->client_tls = tls != NULL ? span_cstr(tls->summary) : SPAN_NONE;
     m->listener = span_cstr(s->server->listener);
     m->rewrite_context = tx->intake->facts.is_local ? SPAN_LIT("local") : SPAN_LIT("remote");
+    if (tx->filter.n > 0) {
+        size_t colon = (size_t)span_find(tx->filter, ':');
+
+        m->transport = span_take(tx->filter, colon);
+        m->next_hop = span_trim(span_drop(tx->filter, colon + 1));
+    }
     m->message_id = str_span(&tx->intake->message_id);
 }
 

@@ -88,6 +88,8 @@ static int fake_commit(void *arg, struct queue_message *m, void *upload)
                 str_printf(&out->recipients, "(%.*s)", SPAN_ARG(r->original));
         }
         str_append(&out->content, str_span(&u->content));
+        if (m->transport.n > 0)
+            str_printf(&out->transport, "%.*s:%.*s", SPAN_ARG(m->transport), SPAN_ARG(m->next_hop));
         out->flags = m->flags;
         run->count++;
     }
@@ -232,5 +234,6 @@ void smtp_run_fini(struct smtp_run *run)
         str_fini(&run->messages[i].sender);
         str_fini(&run->messages[i].recipients);
         str_fini(&run->messages[i].content);
+        str_fini(&run->messages[i].transport);
     }
 }

@@ -11,7 +11,7 @@
 
 struct smtp_message {
     struct str sender, recipients; /* recipients: "a@b(original) c@d" */
-    struct str content;
+    struct str content, transport; /* transport: "name:next hop", or empty */
     uint32_t flags;
 };
 

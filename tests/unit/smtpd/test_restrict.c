@@ -79,9 +79,12 @@ static const struct {
      "}\n",
      NULL, "a@b.test", "u1@example.test",
      "554 5.7.1 <a@b.test>: Sender address rejected: Access denied"},
-    {"smtpd_sender_restrictions = check_sender_access inline:{ {b.test = FILTER x:y} }\n", NULL,
-     "a@b.test", "u1@example.test",
-     "451 4.3.5 <a@b.test>: Sender address rejected: Server configuration error"},
+    {"smtpd_sender_restrictions = check_sender_access inline:{ {b.test = 450} }, reject\n", NULL,
+     "a@b.test", "u1@example.test", "250 2.1.5 Ok"},
+    {"smtpd_sender_restrictions = check_sender_access inline:{ {b.test = 200 text} }\n", NULL,
+     "a@b.test", "u1@example.test", "451 4.3.5 Server configuration error"},
+    {"smtpd_sender_restrictions = check_sender_access inline:{ {b.test = FROBNICATE} }\n", NULL,
+     "a@b.test", "u1@example.test", "451 4.3.5 Server configuration error"},
     {"smtpd_sender_restrictions = check_sender_access inline:{ {b.test = DEFER_IF_PERMIT busy} }\n",
      NULL, "a@b.test", "u1@example.test", "450 4.7.1 <a@b.test>: Sender address rejected: busy"},
     {"smtpd_sender_restrictions = check_sender_access inline:{ {b.test = DEFER_IF_PERMIT busy} }\n",
@@ -102,6 +105,16 @@ static const struct {
      "smtpd_recipient_restrictions = check_recipient_access inline:{u1@example.test=strict}\n",
      NULL, "a@b.test", "u1@example.test",
      "554 5.7.1 <u1@example.test>: Recipient address rejected: Access denied"},
+    {"smtpd_restriction_classes = strict\nstrict = reject\n"
+     "smtpd_sender_restrictions = warn_if_reject strict\n",
+     NULL, "a@b.test", "u1@example.test", "250 2.1.5 Ok"},
+    {"smtpd_restriction_classes = strict\nstrict = reject\n"
+     "smtpd_sender_restrictions = warn_if_reject strict, reject\n",
+     NULL, "a@b.test", "u1@example.test",
+     "554 5.7.1 <a@b.test>: Sender address rejected: Access denied"},
+    {"smtpd_restriction_classes = strict\nstrict = reject\nsmtpd_recipient_restrictions = "
+     "check_recipient_access inline:{ {u1@example.test = warn_if_reject strict} }\n",
+     NULL, "a@b.test", "u1@example.test", "250 2.1.5 Ok"},
     /* names */
     {"smtpd_sender_restrictions = reject_non_fqdn_sender\n", NULL, "a@localhost", "u1@example.test",
      "504 5.5.2 <a@localhost>: Sender address rejected: need fully-qualified address"},
@@ -142,7 +155,11 @@ TASK_TEST(acts_on_the_message)
                                           "inline:{ {b.test = PREPEND X-Note: seen} }\n"};
     struct smtp_run redirect = {.main_cf = "smtpd_sender_restrictions = check_sender_access "
                                            "inline:{ {b.test = REDIRECT u2@example.test} }\n"};
-    struct smtp_run *runs[] = {&hold, &discard, &prepend, &redirect};
+    struct smtp_run filter = {.main_cf = "smtpd_sender_restrictions = check_sender_access "
+                                         "inline:{ {b.test = FILTER scan:[192.0.2.9]:10025} }\n"};
+    struct smtp_run bcc = {.main_cf = "smtpd_sender_restrictions = check_sender_access "
+                                      "inline:{ {b.test = BCC u2@example.test} }\n"};
+    struct smtp_run *runs[] = {&hold, &discard, &prepend, &redirect, &filter, &bcc};
 
     for (size_t i = 0; i < COUNT_OF(runs); i++) {
         runs[i]->script = span_cstr(script);
@@ -155,6 +172,8 @@ TASK_TEST(acts_on_the_message)
     assert_true(span_starts(str_span(&prepend.messages[0].content),
                             SPAN_LIT("X-Note: seen\r\nReceived: ")));
     assert_string_equal(str_cstr(&redirect.messages[0].recipients), "u2@example.test");
+    assert_string_equal(str_cstr(&filter.messages[0].transport), "scan:[192.0.2.9]:10025");
+    assert_string_equal(str_cstr(&bcc.messages[0].recipients), "u1@example.test u2@example.test");
     for (size_t i = 0; i < COUNT_OF(runs); i++)
         smtp_run_fini(runs[i]);
 }
