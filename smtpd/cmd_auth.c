@@ -15,9 +15,7 @@ static bool is_refused(struct session *s)
 
     if (s->server->helo_required && s->helo.n == 0)
         session_reply(s, "503 5.5.1 Error: send HELO/EHLO first");
-    else if (!server->auth_enabled || (server->discarded_keywords & EHLO_AUTH) ||
-             (server->sasl_exceptions != NULL &&
-              map_match_find(server->sasl_exceptions, s->address) == 0))
+    else if (!server->auth_enabled || (server->discarded_keywords & EHLO_AUTH))
         session_reply(s, "503 5.5.1 Error: authentication not enabled");
     else if (s->tx.is_open)
         session_reply(s, "503 5.5.1 Error: MAIL transaction in progress");

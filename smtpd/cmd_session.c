@@ -57,6 +57,14 @@ static bool offers_auth(struct session *s)
            map_match_find(server->sasl_exceptions, s->address) != 0;
 }
 
+/* With "=" for clients that were written to a draft of RFC 2554. */
+static void print_mechanisms(const struct server *server, const char *mechanisms, struct str *out)
+{
+    str_printf(out, "250-AUTH %s\r\n", mechanisms);
+    if (server->auth_broken_clients)
+        str_printf(out, "250-AUTH=%s\r\n", mechanisms);
+}
+
 static void print_keywords(struct session *s, struct str *out)
 {
     const struct server *server = s->server;
@@ -78,7 +86,7 @@ static void print_keywords(struct session *s, struct str *out)
         auth_offer(&mechanisms, span_cstr(server->auth_mechanisms),
                    session_is_secured(s) ? server->auth_plain_tls : server->auth_plain) == 0 &&
         mechanisms.len > 0)
-        str_printf(out, "250-AUTH %s\r\n", str_cstr(&mechanisms));
+        print_mechanisms(server, str_cstr(&mechanisms), out);
     str_fini(&mechanisms);
     if (offered & EHLO_ENHANCEDSTATUSCODES)
         str_append(out, SPAN_LIT("250-ENHANCEDSTATUSCODES\r\n"));

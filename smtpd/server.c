@@ -101,6 +101,7 @@ static void load_switches(struct server *s)
         {&s->tls_auth_only, "smtpd_tls_auth_only"},
         {&s->tls_received_header, "smtpd_tls_received_header"},
         {&s->auth_enabled, "smtpd_sasl_auth_enable"},
+        {&s->auth_broken_clients, "broken_sasl_auth_clients"},
         {&s->auth_header, "smtpd_sasl_authenticated_header"},
         {&s->blank_stray, "cleanup_replace_stray_cr_lf"},
         {&s->forbid_pipelining, "smtpd_forbid_unauth_pipelining"},

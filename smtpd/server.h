@@ -80,7 +80,7 @@ struct server {
     bool vrfy_disabled, soft_bounce, peername_lookup, port_logging;
     bool tls_wrapper, tls_required, tls_auth_only, tls_received_header, tls_asks_certificate;
     bool auth_plain, auth_plain_tls; /* passwords in the clear, without and under TLS */
-    bool auth_enabled, auth_header, blank_stray, forbid_pipelining;
+    bool auth_enabled, auth_broken_clients, auth_header, blank_stray, forbid_pipelining;
     unsigned tls_log_level;
     unsigned discarded_keywords; /* smtpd_discard_ehlo_keywords, bits of ehlo_keyword */
     const char *auth_mechanisms, *noop_commands, *forbidden_commands;

@@ -8,7 +8,7 @@ static const struct param rows[] = {
      "Reply code for a \"reject\" in an access table."},
     {"allow_untrusted_routing", PARAM_BOOL, "no", 0, 0, "smtpd", PARAM_HONOURED,
      "Forward sender-specified routes (user@elsewhere@domain) from untrusted clients."},
-    {"broken_sasl_auth_clients", PARAM_BOOL, "no", 0, 0, "smtpd", PARAM_NOT_HONOURED,
+    {"broken_sasl_auth_clients", PARAM_BOOL, "no", 0, 0, "smtpd", PARAM_HONOURED,
      "Announce AUTH in the form that old Microsoft clients want, too."},
     {"content_filter", PARAM_STRING, "", 0, 0, "pickup smtpd", PARAM_RESTRICTS,
      "Transport and next hop that all mail goes to first."},
