@@ -270,7 +270,7 @@ static bool take_line(struct intake *in, struct span line)
         if (in->in_message_id)
             keep_message_id(in, line);
     } else if (is_first && is_mailbox_line(line)) {
-        emit_cstr(in, "Mailbox-Line: ");
+        emit_cstr(in, "X-Mailbox-Line: ");
     } else {
         name = field_name(line);
         if (name.n == 0)
