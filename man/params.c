@@ -61,7 +61,7 @@ static void put_kind(const struct param *p)
     printf("Type: %s", param_type_name(p->type));
     if (p->type == PARAM_ENUM)
         printf(" (%s%s)", p->choices, p->min == 0 ? "; may be empty" : "");
-    if (p->type == PARAM_INT && p->max != 0)
+    if (p->type == PARAM_INT && p->max > 0)
         printf(", %lld to %lld", (long long)p->min, (long long)p->max);
     else if (p->type == PARAM_INT && p->min != 0)
         printf(", at least %lld", (long long)p->min);

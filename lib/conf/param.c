@@ -161,14 +161,19 @@ static int bad(struct str *why, const char *what, struct span text)
 
 static int check_bounds(const struct param *p, int64_t value, const char *unit, struct str *why)
 {
+    int64_t max = p->max;
+
     if (value < p->min) {
         str_printf(why, "%lld%s is below the minimum of %lld%s", (long long)value, unit,
                    (long long)p->min, unit);
         return ERR_SYNTAX;
     }
-    if (p->max != 0 && value > p->max) {
+    /* Programs keep most numbers in 32 bits: what they cannot keep is no limit. */
+    if (max == 0)
+        max = INT32_MAX;
+    if (max > 0 && value > max) {
         str_printf(why, "%lld%s is above the maximum of %lld%s", (long long)value, unit,
-                   (long long)p->max, unit);
+                   (long long)max, unit);
         return ERR_SYNTAX;
     }
     return 0;

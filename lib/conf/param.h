@@ -29,7 +29,7 @@ enum param_type {
     PARAM_STRING, /* expanded at load; min and max are lengths (max 0: none) */
     PARAM_RAW,    /* a string that is not expanded at load: its reader expands it */
     PARAM_BOOL,   /* yes or no */
-    PARAM_INT,    /* decimal; max 0: no upper bound */
+    PARAM_INT,    /* decimal; max 0: INT32_MAX, -1: INT64_MAX (sizes) */
     PARAM_TIME,   /* integer and unit s m h d w; bounds in seconds */
     PARAM_ENUM,   /* one word of .choices; empty allowed when min is 0 */
 };

@@ -40,7 +40,7 @@ static const struct param rows[] = {
      "Networks of primary MX hosts that permit_mx_backup needs."},
     {"plaintext_reject_code", PARAM_INT, "450", 0, 0, "smtpd", PARAM_HONOURED,
      "Reply code for reject_plaintext_session."},
-    {"queue_minfree", PARAM_INT, "0", 0, 0, "smtpd", PARAM_HONOURED,
+    {"queue_minfree", PARAM_INT, "0", 0, -1, "smtpd", PARAM_HONOURED,
      "Free bytes on the queue's disk below which mail is refused; 0: none beyond one message."},
     {"rbl_reply_maps", PARAM_STRING, "", 0, 0, "smtpd", PARAM_NOT_HONOURED,
      "Replies for single block lists."},

@@ -33,7 +33,7 @@ static const struct param rows[] = {
     {"process_busy_share", PARAM_INT, "80", 5, 100, "master", PARAM_HONOURED,
      "Use of a core, in percent, from which on a service gets a further process, up to one for "
      "each core; fewer processes need less time for each message."},
-    {"session_memory_limit", PARAM_INT, "4194304", 65536, 0, "all", PARAM_HONOURED,
+    {"session_memory_limit", PARAM_INT, "4194304", 65536, -1, "all", PARAM_HONOURED,
      "Memory in bytes that one client's session may take before it is ended."},
     {"sync_thread_count", PARAM_INT, "16", 1, 256, "all", PARAM_HONOURED,
      "Worker threads of a process that wait for disk syncs."},

@@ -99,6 +99,8 @@ static void refuses_bad_values(void **state)
          "main.cf, line 1: message_size_limit: bad number: \"0 # "
          "none\" (a comment must stand on a line of its own)"},
         {"message_size_limit = 1k\n", "bad number"},
+        {"message_size_limit = 4294967296\nsmtpd_recipient_limit = 4294967296\n",
+         "line 2: smtpd_recipient_limit: 4294967296 is above the maximum of 2147483647"},
         {"message_size_limit =\n", "bad number"},
         {"smtpd_use_tls = yes # x\n", "bad boolean"},
         {"smtpd_use_tls = 1\n", "bad boolean"},
