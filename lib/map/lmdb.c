@@ -64,8 +64,8 @@ static int lmdb_open(struct map *m, const struct conf *c, struct span name, stru
     if (error == 0)
         warn_if_stale(m, t->source, t->file);
     else
-        log_warn("table %s: %s; look-ups will fail; run: %s %s", m->spec, str_cstr(&reason),
-                 maker(name), m->spec);
+        log_warn("table %s: %s; look-ups will fail; run: %s %s; waypost reload", m->spec,
+                 str_cstr(&reason), maker(name), m->spec);
     str_fini(&reason);
     return 0;
 }
@@ -99,14 +99,15 @@ static void look_up(void *arg)
     pthread_mutex_unlock(&l->table->mutex);
 }
 
-/* At most once a minute and table. */
+/* At most once a minute and table. A file that was not there at the start cannot be
+ * opened later (the sandbox), so making it is not enough. */
 static void complain(const struct map *m, struct lmdb_table *t, const char *reason)
 {
     if (t->complain_at != 0 && clock_mono_ms() < t->complain_at)
         return;
     t->complain_at = deadline_in(COMPLAIN_EVERY_S * 1000);
-    log_warn("table %s: lookup error: %s; run: %s %s", m->spec, reason, maker(span_cstr(t->source)),
-             m->spec);
+    log_warn("table %s: lookup error: %s; run: %s %s%s", m->spec, reason,
+             maker(span_cstr(t->source)), m->spec, t->file == NULL ? "; waypost reload" : "");
 }
 
 static int lmdb_lookup(const struct map *m, struct span key, struct str *value)

@@ -217,6 +217,7 @@ static void missing_and_stale_files(void **state)
     last_log[0] = '\0';
     assert_int_equal(map_lookup(m, SPAN_LIT("x"), 0, &value), ERR_TEMPORARY);
     assert_true(span_search(span_cstr(last_log), SPAN_LIT("run: postalias hash:")) >= 0);
+    assert_true(span_search(span_cstr(last_log), SPAN_LIT("/aliases; waypost reload")) >= 0);
     last_log[0] = '\0';
     assert_int_equal(map_lookup(m, SPAN_LIT("x"), 0, &value), ERR_TEMPORARY);
     assert_string_equal(last_log, "");
