@@ -97,6 +97,13 @@ static void add_list(struct span value)
             continue;
         if (item->is_broken && span_ieq(item->domain, SPAN_LIT("MISSING_DOMAIN")))
             a.domain = SPAN_NONE;
+        /* Words without an address are a local part, as in Postfix: its bounce tells
+         * the sender. Empty elements ("a@b,,c@d") are nothing. */
+        if (item->is_broken && span_eq(item->mailbox, SPAN_LIT("MISSING_MAILBOX"))) {
+            if (item->name.n == 0)
+                continue;
+            a.local = item->name;
+        }
         add_recipient(internal_form(&a));
     }
 }
@@ -275,7 +282,8 @@ static int deliver(const struct conf *conf)
     close(to);
     while (waitpid(pid, &wait_status, 0) < 0 && errno == EINTR)
         ;
-    if (rc < 0) {
+    /* When postdrop has gone away it has said why. */
+    if (rc < 0 && !(rc == -EPIPE && WIFEXITED(wait_status) && WEXITSTATUS(wait_status) != 0)) {
         log_error("cannot hand over the message: %s", error_text(rc));
         return EXIT_OS;
     }

@@ -5,6 +5,7 @@ import hmac
 import os
 import smtplib
 import socket
+import subprocess
 
 from suite import message
 
@@ -96,3 +97,26 @@ def test_a_large_message_is_queued_whole(lab):
     client.sendmail("u1@example.test", ["u2@example.test"], message(body=body))
     client.quit()
     lab.wait_for_log("size=30", "nrcpt=1 (queue active)")
+
+
+def test_sendmail_reads_untidy_recipient_lists(lab):
+    text = (b"To: u1@example.test,, u2@example.test, <>, Some Words,\n"
+            b" u1@example.test (twice)\nSubject: untidy\n\nhello\n")
+    done = subprocess.run([os.path.join(lab.BUILD_DIR, "bin/sendmail"), "-C", lab.CONFIG_DIR, "-t", "-f",
+                           "u3@example.test"], input=text, timeout=30, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout
+    line = lab.wait_for_log("from=<u3@example.test>", "(queue active)")
+    queue_id = line.split("]: ")[1].split(":")[0]
+    lab.wait_for_log(queue_id, "removed")
+    seen = {line.split("to=<")[1].split(">")[0] for line in lab.log().splitlines() if f"{queue_id}: to=<" in line}
+    assert seen == {"u1@example.test", "u2@example.test", '"Some Words"@example.test'}
+
+
+def test_sendmail_says_once_that_a_message_is_too_large(lab):
+    done = subprocess.run([os.path.join(lab.BUILD_DIR, "bin/sendmail"), "-C", lab.CONFIG_DIR, "u1@example.test"],
+                          input=b"x\n" * 12_000_000, timeout=60, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    lines = [line for line in done.stdout.decode().splitlines() if "warning" not in line]
+    assert len(lines) == 1 and "too l" in lines[0], lines
+    assert done.returncode not in (0, 71)
