@@ -30,6 +30,8 @@ int postconf_show(const struct postconf *p, char **names, size_t count);
 int postconf_show_services(const struct postconf *p, char **names, size_t count);
 /* -P [service[/type[/parameter]]]... */
 int postconf_show_overrides(const struct postconf *p, char **names, size_t count);
+/* -F [service[/type[/field]]]... */
+int postconf_show_fields(const struct postconf *p, char **names, size_t count);
 /* -m */
 void postconf_show_types(void);
 

@@ -14,7 +14,7 @@
 #include "tools/postconf.h"
 #include "tools/tool_log.h"
 
-enum mode { SHOW, SERVICES, OVERRIDES, TYPES, EDIT };
+enum mode { SHOW, SERVICES, OVERRIDES, FIELDS, TYPES, EDIT };
 
 struct options {
     enum mode mode;
@@ -32,6 +32,7 @@ static int usage(void)
                     "       postconf [-c dir] -X name...\n"
                     "       postconf [-c dir] -M [-fx] [service[/type]...]\n"
                     "       postconf [-c dir] -P [-fhHx] [service[/type[/name]]...]\n"
+                    "       postconf [-c dir] -F [-fhHx] [service[/type[/field]]...]\n"
                     "       postconf -m\n");
     return 1;
 }
@@ -39,7 +40,7 @@ static int usage(void)
 static int set_mode(struct options *o, enum mode mode)
 {
     if (o->mode != SHOW && o->mode != mode) {
-        log_error("specify one of -e, -#, -X, -M, -P, -m");
+        log_error("specify one of -e, -#, -X, -M, -P, -F, -m");
         return -1;
     }
     o->mode = mode;
@@ -94,6 +95,8 @@ static int read_option(struct options *o, int option)
         return set_mode(o, SERVICES);
     case 'P':
         return set_mode(o, OVERRIDES);
+    case 'F':
+        return set_mode(o, FIELDS);
     case 'm':
         return set_mode(o, TYPES);
     default:
@@ -129,13 +132,13 @@ static struct conf *load_conf(const struct options *o)
     return c;
 }
 
-/* A missing master.cf matters only to -M and -P. */
+/* A missing master.cf matters only to -M, -P and -F. */
 static struct master_cf *load_master(const struct options *o, const struct conf *c)
 {
     struct master_cf *m = NULL;
     struct str path = {0}, why = {0};
     struct stat st;
-    bool is_needed = o->mode == SERVICES || o->mode == OVERRIDES;
+    bool is_needed = o->mode == SERVICES || o->mode == OVERRIDES || o->mode == FIELDS;
 
     str_printf(&path, "%s/master.cf", o->directory);
     if ((is_needed || stat(str_cstr(&path), &st) == 0) && master_cf_load(&m, c, &why) < 0) {
@@ -159,6 +162,8 @@ static int show(const struct options *o, char **names, size_t count)
         status = postconf_show_services(&p, names, count);
     else if (o->mode == OVERRIDES)
         status = postconf_show_overrides(&p, names, count);
+    else if (o->mode == FIELDS)
+        status = postconf_show_fields(&p, names, count);
     else
         status = postconf_show(&p, names, count);
     if ((o->flags & POSTCONF_DEFAULTS) == 0)
@@ -177,7 +182,7 @@ int main(int argc, char **argv)
     tool_log_init(argv[0]);
     o.directory =
         environment != NULL ? environment : param_find(SPAN_LIT("config_directory"))->fallback;
-    while ((option = getopt(argc, argv, "c:dehfHmMno:PvxX#")) != -1)
+    while ((option = getopt(argc, argv, "c:deFhfHmMno:PvxX#")) != -1)
         if (read_option(&o, option) < 0)
             return usage();
     argv += optind;

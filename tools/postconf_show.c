@@ -286,6 +286,22 @@ static void print_entry(const struct postconf *p, const struct master_entry *e)
     print_command(p, e, length);
 }
 
+/* Names that no entry has. */
+static void warn_unmatched(const struct postconf *p, char **names, size_t count)
+{
+    struct span parameter;
+
+    fflush(stdout);
+    for (size_t n = 0; n < count; n++) {
+        bool is_matched = false;
+
+        for (size_t i = 0; i < master_cf_count(p->master) && !is_matched; i++)
+            is_matched = is_selected(master_cf_at(p->master, i), names[n], &parameter);
+        if (!is_matched)
+            log_warn("unmatched request: \"%s\"", names[n]);
+    }
+}
+
 int postconf_show_services(const struct postconf *p, char **names, size_t count)
 {
     for (size_t i = 0; i < master_cf_count(p->master); i++) {
@@ -302,6 +318,69 @@ int postconf_show_services(const struct postconf *p, char **names, size_t count)
             log_info("%s/%s: taken over by %s", e->name, service_type_name(e->type),
                      e->taken_over_by);
     }
+    warn_unmatched(p, names, count);
+    return 0;
+}
+
+/* In the order of struct master_entry's columns. */
+static const char *const fields[] = {"service", "type",   "private",       "unprivileged",
+                                     "chroot",  "wakeup", "process_limit", "command"};
+
+static void show_field(const struct postconf *p, const struct master_entry *e, size_t column)
+{
+    size_t length = 0;
+
+    if ((p->flags & POSTCONF_HIDE_NAME) == 0)
+        length = (size_t)printf("%s/%s/%s", e->name, service_type_name(e->type), fields[column]);
+    if ((p->flags & POSTCONF_NAME_ONLY) != 0) {
+        putchar('\n');
+        return;
+    }
+    if ((p->flags & POSTCONF_HIDE_NAME) == 0)
+        length += (size_t)printf(" = ");
+    if (column + 1 == COUNT_OF(fields))
+        print_command(p, e, length);
+    else
+        printf("%s\n", e->columns[column]);
+}
+
+/* wanted: one field, or empty for all. */
+static void show_entry_fields(const struct postconf *p, const struct master_entry *e,
+                              struct span wanted)
+{
+    for (size_t i = 0; i < COUNT_OF(fields); i++)
+        if (wanted.n == 0 || span_eq(wanted, SPAN_LIT("*")) ||
+            span_eq(wanted, span_cstr(fields[i])))
+            show_field(p, e, i);
+}
+
+static bool is_field(struct span name)
+{
+    for (size_t i = 0; i < COUNT_OF(fields); i++)
+        if (span_eq(name, span_cstr(fields[i])))
+            return true;
+    return name.n == 0 || span_eq(name, SPAN_LIT("*"));
+}
+
+int postconf_show_fields(const struct postconf *p, char **names, size_t count)
+{
+    for (size_t i = 0; i < master_cf_count(p->master); i++) {
+        const struct master_entry *e = master_cf_at(p->master, i);
+        struct span field = SPAN_NONE;
+
+        if (count == 0)
+            show_entry_fields(p, e, field);
+        for (size_t n = 0; n < count; n++) {
+            if (!is_selected(e, names[n], &field))
+                continue;
+            if (!is_field(field)) {
+                log_error("%s: there is no such field of a service", names[n]);
+                return 1;
+            }
+            show_entry_fields(p, e, field);
+        }
+    }
+    warn_unmatched(p, names, count);
     return 0;
 }
 
@@ -345,5 +424,6 @@ int postconf_show_overrides(const struct postconf *p, char **names, size_t count
             if (is_selected(e, names[n], &parameter))
                 show_entry_overrides(p, e, parameter);
     }
+    warn_unmatched(p, names, count);
     return 0;
 }

@@ -90,10 +90,23 @@ static bool is_listed(struct span list, struct span name)
     return false;
 }
 
+/* A class of an entry's own: -o smtpd_restriction_classes=name. */
+static bool is_listed_in_entry(struct checker *k, const struct master_entry *entry)
+{
+    struct span name, value;
+
+    for (size_t i = 0; i < entry->override_count; i++)
+        if (main_cf_split(span_cstr(entry->overrides[i]), &name, &value) == NULL &&
+            span_eq(name, SPAN_LIT("smtpd_restriction_classes")) && is_listed(value, k->wanted))
+            return true;
+    return false;
+}
+
 static bool is_used_in_master(struct checker *k)
 {
     for (size_t i = 0; k->m != NULL && i < master_cf_count(k->m); i++)
-        if (refers(k, span_cstr(master_cf_at(k->m, i)->command_line)))
+        if (refers(k, span_cstr(master_cf_at(k->m, i)->command_line)) ||
+            is_listed_in_entry(k, master_cf_at(k->m, i)))
             return true;
     return false;
 }

@@ -128,6 +128,7 @@ def without_differences(output, names, options):
     ["mydestination", "mua_client"], ["-x", "smtpd_banner", "smtpd_timeout", "smtpd_client_restrictions"],
     ["-o", "relayhost=other", "relayhost"], ["-n", "relayhost", "myorigin"],
     ["-M"], ["-Mf"], ["-M", "smtp/inet"], ["-M", "smtp"], ["-M", "*/unix"],
+    ["-F"], ["-Ff"], ["-Fx", "smtp/inet"], ["-Fh", "smtp/inet/command"], ["-FH", "smtp"], ["-F", "*/*/chroot", "no"],
     ["-P"], ["-P", "smtp/inet/smtpd_banner"], ["-Px", "smtp/inet/smtpd_client_restrictions"],
 ])
 def test_prints_as_postfix(config, options):
@@ -154,6 +155,21 @@ def test_warns_about_what_is_not_honoured(config, tmp_path):
     errors = ours("-c", str(tmp_path), "-n").stderr
     assert "would let through what it stops" in errors
     assert "main.cf, line 2: smtpd_timeout: bad time value or unit" in errors
+
+
+def test_knows_the_classes_of_an_entry(config, tmp_path):
+    (tmp_path / "main.cf").write_text("")
+    (tmp_path / "master.cf").write_text(
+        "smtp inet n - y - - smtpd\n -o smtpd_restriction_classes=mine -o mine=permit -o unused=1\n")
+    for program in ours, theirs:
+        unused = re.findall(r"unused parameter: (?:-o )?(\S+)", program("-c", str(tmp_path), "-P").stderr)
+        assert unused == ["unused=1"]
+
+
+def test_names_what_did_not_match(config):
+    for mode in "-M", "-P", "-F":
+        for program in ours, theirs:
+            assert 'unmatched request: "no/inet"' in program("-c", config, mode, "smtp", "no/inet").stderr
 
 
 def test_names_who_took_over(config):
