@@ -43,6 +43,7 @@ static int on_start(const struct conf *conf)
     server_use_qmgr(&the_server, queue);
     server_use_anvil(&the_server, anvil);
     map_set_userdb(ask_auth);
+    map_on_change(service_give_up);
     return 0;
 }
 

@@ -20,13 +20,16 @@
 #include "map/lmdb_file.h"
 #include "map/type.h"
 
-enum { COMPLAIN_EVERY_S = 60 };
+enum { COMPLAIN_EVERY_S = 60, REOPEN_AFTER_S = 20 };
+
+static void (*report_change)(const char *why);
 
 struct lmdb_table {
     pthread_mutex_t mutex;
     struct map_lmdb *file; /* NULL: could not be opened */
     char *source;          /* the text it is made from */
     deadline_t complain_at;
+    deadline_t reopen_at; /* without a file: not before */
 };
 
 /* "run: postmap hash:/etc/postfix/x". Aliases have a command of their own. */
@@ -57,6 +60,7 @@ static int lmdb_open(struct map *m, const struct conf *c, struct span name, stru
     if (t == NULL)
         return -ENOMEM;
     pthread_mutex_init(&t->mutex, NULL);
+    t->reopen_at = deadline_in(REOPEN_AFTER_S * 1000);
     t->source = mem_strdup(name);
     if (t->source == NULL)
         return -ENOMEM;
@@ -64,8 +68,8 @@ static int lmdb_open(struct map *m, const struct conf *c, struct span name, stru
     if (error == 0)
         warn_if_stale(m, t->source, t->file);
     else
-        log_warn("table %s: %s; look-ups will fail; run: %s %s; waypost reload", m->spec,
-                 str_cstr(&reason), maker(name), m->spec);
+        log_warn("table %s: %s; look-ups will fail; run: %s %s", m->spec, str_cstr(&reason),
+                 maker(name), m->spec);
     str_fini(&reason);
     return 0;
 }
@@ -82,32 +86,51 @@ static void lmdb_close(struct map *m)
     free(t);
 }
 
+void map_on_change(void (*report)(const char *why))
+{
+    report_change = report;
+}
+
+/* No path can be opened behind the sandbox: only a new process sees the new file. */
+static void report_replaced(const struct map *m)
+{
+    struct str why = {0};
+
+    if (report_change == NULL)
+        return;
+    str_printf(&why, "table %s has changed -- restarting", m->spec);
+    report_change(str_cstr(&why));
+    str_fini(&why);
+}
+
 /* One look-up, on a worker: owns its data. */
 struct lookup {
     struct lmdb_table *table;
     struct span key;
     struct str value, why;
     int error;
+    bool is_replaced; /* the name leads to another file, or to none */
 };
 
 static void look_up(void *arg)
 {
     struct lookup *l = arg;
+    struct stat st;
 
+    l->is_replaced = fstat(map_lmdb_fd(l->table->file), &st) == 0 && st.st_nlink == 0;
     pthread_mutex_lock(&l->table->mutex);
     l->error = map_lmdb_get(l->table->file, l->key, &l->value, &l->why);
     pthread_mutex_unlock(&l->table->mutex);
 }
 
-/* At most once a minute and table. A file that was not there at the start cannot be
- * opened later (the sandbox), so making it is not enough. */
+/* At most once a minute and table. */
 static void complain(const struct map *m, struct lmdb_table *t, const char *reason)
 {
     if (t->complain_at != 0 && clock_mono_ms() < t->complain_at)
         return;
     t->complain_at = deadline_in(COMPLAIN_EVERY_S * 1000);
-    log_warn("table %s: lookup error: %s; run: %s %s%s", m->spec, reason,
-             maker(span_cstr(t->source)), m->spec, t->file == NULL ? "; waypost reload" : "");
+    log_warn("table %s: lookup error: %s; run: %s %s", m->spec, reason, maker(span_cstr(t->source)),
+             m->spec);
 }
 
 static int lmdb_lookup(const struct map *m, struct span key, struct str *value)
@@ -118,6 +141,8 @@ static int lmdb_lookup(const struct map *m, struct span key, struct str *value)
 
     if (t->file == NULL) {
         complain(m, t, "the file is missing");
+        if (clock_mono_ms() >= t->reopen_at)
+            report_replaced(m);
         return ERR_TEMPORARY;
     }
     error = map_run_blocking(look_up, &l);
@@ -127,6 +152,8 @@ static int lmdb_lookup(const struct map *m, struct span key, struct str *value)
         error = str_append(value, str_span(&l.value));
     else if (error != ERR_NOT_FOUND && error != -ECANCELED)
         complain(m, t, l.why.len > 0 ? str_cstr(&l.why) : error_text(error));
+    if (l.is_replaced)
+        report_replaced(m);
     str_fini(&l.value);
     str_fini(&l.why);
     return error;

@@ -41,6 +41,10 @@ int map_open(struct map **out, const struct conf *c, struct span spec, struct st
 /* Before the runtime ends (on_stop): the last proxied table takes the connection
  * to broker with it. */
 void map_free(struct map *m);
+/* report is told, from look-ups, that a table's file was replaced by another one (or
+ * was not there and may be now). The open one goes on answering; who may open no paths
+ * any more must start anew (service_give_up). */
+void map_on_change(void (*report)(const char *why));
 /* The table types there are, for postconf -m; NULL behind the last. */
 const char *map_type_name_at(size_t index);
 /* The spec, for messages. */

@@ -7,6 +7,9 @@ import smtplib
 import socket
 import subprocess
 
+import pytest
+
+import suite
 from suite import message
 
 
@@ -120,3 +123,39 @@ def test_sendmail_says_once_that_a_message_is_too_large(lab):
     lines = [line for line in done.stdout.decode().splitlines() if "warning" not in line]
     assert len(lines) == 1 and "too l" in lines[0], lines
     assert done.returncode not in (0, 71)
+
+
+@pytest.fixture(name="table_lab")
+def fixture_table_lab(tmp_path):
+    os.chmod(tmp_path, 0o755)
+    lab = suite.Lab(str(tmp_path / "lab"), main_cf=f"virtual_alias_maps = hash:{tmp_path}/alias\n")
+    yield lab
+    lab.stop()
+
+
+def make_table(lab, tmp_path, text, name="alias"):
+    (tmp_path / name).write_text(text)
+    subprocess.run([os.path.join(lab.BUILD_DIR, "bin/postmap"), f"hash:{tmp_path}/{name}"], check=True,
+                   env={**os.environ, "MAIL_CONFIG": lab.CONFIG_DIR}, stderr=subprocess.DEVNULL, timeout=30)
+
+
+def reply_to(lab, recipient):
+    return dialogue(lab, b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<%s>\r\nQUIT\r\n" %
+                    recipient.encode(), seconds=20).split("250 2.1.0 Ok\r\n")[1]
+
+
+def test_tables_that_are_made_late_or_replaced_are_seen_without_a_reload(table_lab, tmp_path):
+    lab = table_lab
+    lab.start()
+    assert reply_to(lab, "one@example.test").startswith("451 4.3.0 ")
+    make_table(lab, tmp_path, "one@example.test u1@example.test\n")
+    suite.wait_for(lambda: reply_to(lab, "one@example.test").startswith("250 "), 60)
+    # A new file in place of the old one, and one that was removed first.
+    make_table(lab, tmp_path, "two@example.test u2@example.test\n", "new")
+    os.rename(tmp_path / "new.lmdb", tmp_path / "alias.lmdb")
+    suite.wait_for(lambda: reply_to(lab, "two@example.test").startswith("250 "))
+    assert reply_to(lab, "one@example.test").startswith("550 ")
+    os.unlink(tmp_path / "alias.lmdb")
+    make_table(lab, tmp_path, "three@example.test u3@example.test\n")
+    suite.wait_for(lambda: reply_to(lab, "three@example.test").startswith("250 "))
+    assert f"table hash:{tmp_path}/alias has changed -- restarting" in lab.log()
