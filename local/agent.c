@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "local/aliases.h"
 #include "local/mailbox_child.h"
+#include "map/map.h"
 #include "queue/queue.h"
 #include "route/route.h"
 #include "service/service.h"
@@ -50,6 +51,7 @@ int agent_start(const struct conf *conf)
              (long long)conf_seconds(conf, "deliver_lock_delay"));
     snprintf(shared.stale_lock, sizeof(shared.stale_lock), "stale_lock=%lld",
              (long long)conf_seconds(conf, "stale_lock_time"));
+    map_on_change(service_give_up);
     shared.queue = queue_client_new("qmgr", conf_ms(conf, "ipc_timeout"));
     return shared.queue != NULL ? 0 : -ENOMEM;
 }

@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "intake/intake.h"
+#include "map/map.h"
 #include "queue/drop.h"
 #include "queue/queue.h"
 #include "route/route.h"
@@ -362,6 +363,7 @@ static int on_start(const struct conf *conf)
         log_error("cannot open maildrop: %s", error_text(-errno));
         return -errno;
     }
+    map_on_change(service_give_up);
     pickup.queue = queue_client_new("qmgr", pickup.ipc_timeout_ms);
     return pickup.queue == NULL ? -ENOMEM : 0;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "map/map.h"
 #include "qmgr/active.h"
 #include "qmgr/admin.h"
 #include "base/error.h"
@@ -63,6 +64,7 @@ static int on_start(const struct conf *conf)
         rc = finish_init();
     if (rc < 0)
         return rc;
+    map_on_change(service_give_up);
     commit_init(queue_fd);
     tasks_init();
     for (int i = 0; i < WRITERS; i++)

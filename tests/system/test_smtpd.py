@@ -128,15 +128,24 @@ def test_sendmail_says_once_that_a_message_is_too_large(lab):
 @pytest.fixture(name="table_lab")
 def fixture_table_lab(tmp_path):
     os.chmod(tmp_path, 0o755)
-    lab = suite.Lab(str(tmp_path / "lab"), main_cf=f"virtual_alias_maps = hash:{tmp_path}/alias\n")
+    (tmp_path / "main.cf").write_text("myhostname = mx.example.test\n")
+    lab = suite.Lab(str(tmp_path / "lab"), main_cf=f"virtual_alias_maps = hash:{tmp_path}/alias\n"
+                    f"transport_maps = hash:{tmp_path}/transport\nalias_maps = hash:{tmp_path}/local\n")
     yield lab
     lab.stop()
 
 
-def make_table(lab, tmp_path, text, name="alias"):
+def make_table(tmp_path, text, name="alias"):
+    program = "postalias" if "local" in name else "postmap"
     (tmp_path / name).write_text(text)
-    subprocess.run([os.path.join(lab.BUILD_DIR, "bin/postmap"), f"hash:{tmp_path}/{name}"], check=True,
-                   env={**os.environ, "MAIL_CONFIG": lab.CONFIG_DIR}, stderr=subprocess.DEVNULL, timeout=30)
+    build = os.environ.get("LAB_BUILD", os.path.join(suite.ROOT, "build"))
+    subprocess.run([os.path.join(build, "bin", program), "-c", tmp_path, f"hash:{tmp_path}/{name}"],
+                   check=True, timeout=30)
+
+
+def replace_table(tmp_path, text, name):
+    make_table(tmp_path, text, f"new.{name}")
+    os.rename(tmp_path / f"new.{name}.lmdb", tmp_path / f"{name}.lmdb")
 
 
 def reply_to(lab, recipient):
@@ -146,16 +155,42 @@ def reply_to(lab, recipient):
 
 def test_tables_that_are_made_late_or_replaced_are_seen_without_a_reload(table_lab, tmp_path):
     lab = table_lab
+    make_table(tmp_path, "", "transport")
+    make_table(tmp_path, "", "local")
     lab.start()
     assert reply_to(lab, "one@example.test").startswith("451 4.3.0 ")
-    make_table(lab, tmp_path, "one@example.test u1@example.test\n")
+    make_table(tmp_path, "one@example.test u1@example.test\n")
     suite.wait_for(lambda: reply_to(lab, "one@example.test").startswith("250 "), 60)
     # A new file in place of the old one, and one that was removed first.
-    make_table(lab, tmp_path, "two@example.test u2@example.test\n", "new")
-    os.rename(tmp_path / "new.lmdb", tmp_path / "alias.lmdb")
+    replace_table(tmp_path, "two@example.test u2@example.test\n", "alias")
     suite.wait_for(lambda: reply_to(lab, "two@example.test").startswith("250 "))
     assert reply_to(lab, "one@example.test").startswith("550 ")
     os.unlink(tmp_path / "alias.lmdb")
-    make_table(lab, tmp_path, "three@example.test u3@example.test\n")
+    make_table(tmp_path, "three@example.test u3@example.test\n")
     suite.wait_for(lambda: reply_to(lab, "three@example.test").startswith("250 "))
     assert f"table hash:{tmp_path}/alias has changed -- restarting" in lab.log()
+
+
+def test_the_queue_manager_and_local_see_replaced_tables(table_lab, tmp_path):
+    lab = table_lab
+    for name in "alias", "transport":
+        make_table(tmp_path, "", name)
+    make_table(tmp_path, "list: u1@example.test\n", "local")
+    lab.start()
+
+    def outcome(recipient, *words):
+        with lab.submission("u3") as client:
+            client.mail("u3@example.test")
+            if client.rcpt(recipient)[0] != 250:
+                return False
+            queue_id = client.data(message("x"))[1].split()[-1].decode()
+        line = lab.wait_for_log(f"{queue_id}: to=<{recipient}>")
+        return all(word in line for word in words)
+
+    assert outcome("list@mx.example.test", "relay=local", "status=expanded")
+    replace_table(tmp_path, "elsewhere.test discard:\n", "transport")
+    replace_table(tmp_path, "other: u1@example.test\n", "local")
+    suite.wait_for(lambda: outcome("x@elsewhere.test", "relay=none", "status=sent"))
+    suite.wait_for(lambda: outcome("other@mx.example.test", "relay=local", "status=expanded"))
+    assert f"this process ends: table hash:{tmp_path}/transport has changed" in lab.log()
+    assert f"this process ends: table hash:{tmp_path}/local has changed" in lab.log()
