@@ -28,11 +28,11 @@ struct arguments {
     const char *path, *locks;
 };
 
-static unsigned number(const char *text)
+static uint64_t number(const char *text)
 {
-    uint32_t value = 0;
+    uint64_t value = 0;
 
-    if (span_to_u32(span_cstr(text), &value) < 0)
+    if (span_to_u64(span_cstr(text), &value) < 0)
         fatal("not a number: %s", text);
     return value;
 }
@@ -58,11 +58,11 @@ static void read_argument(struct arguments *a, char *word)
     else if (strcmp(word, "locks") == 0)
         a->locks = value;
     else if (strcmp(word, "lock_attempts") == 0)
-        d->lock_attempts = number(value);
+        d->lock_attempts = (unsigned)number(value);
     else if (strcmp(word, "lock_delay") == 0)
-        d->lock_delay_s = number(value);
+        d->lock_delay_s = (unsigned)number(value);
     else if (strcmp(word, "stale_lock") == 0)
-        d->stale_lock_s = number(value);
+        d->stale_lock_s = (unsigned)number(value);
     else
         fatal("unknown argument %s", word);
 }

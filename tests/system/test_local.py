@@ -42,7 +42,7 @@ def lab(request):
     with open(os.path.join(folder, "aliases"), "w", encoding="utf-8") as out:
         out.write(ALIASES.format(user=USER.pw_name))
     instance = make_lab(request, main_cf=f"alias_maps = hash:{folder}/aliases\nalias_database = $alias_maps\n"
-                                         f"mail_spool_directory = {folder}/spool\n"
+                                         f"mail_spool_directory = {folder}/spool\nmailbox_size_limit = 6000000000\n"
                                          "recipient_delimiter = +\nmailbox_delivery_lock = fcntl, dotlock\n")
     instance.mbox = os.path.join(folder, "spool", USER.pw_name)
     return instance
