@@ -6,7 +6,9 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "local/aliases.h"
+#include "local/forward.h"
 #include "local/mailbox_child.h"
+#include "mail/address.h"
 #include "map/map.h"
 #include "queue/queue.h"
 #include "route/route.h"
@@ -21,6 +23,7 @@ static struct {
     struct queue_client *queue;
     const char *program; /* local-mailbox */
     const char *spool, *home_mailbox, *locks;
+    const char *nobody; /* whose rights suffice to look through a header */
     bool owner_is_expanded;
     char limit[32], lock_attempts[32], lock_delay[32], stale_lock[32];
 } shared;
@@ -42,6 +45,7 @@ int agent_start(const struct conf *conf)
     shared.spool = conf_string(conf, "mail_spool_directory");
     shared.home_mailbox = conf_string(conf, "home_mailbox");
     shared.locks = conf_string(conf, "mailbox_delivery_lock");
+    shared.nobody = conf_string(conf, "default_privs");
     shared.owner_is_expanded = conf_bool(conf, "expand_owner_alias");
     snprintf(shared.limit, sizeof(shared.limit), "limit=%lld",
              (long long)conf_int(conf, "mailbox_size_limit"));
@@ -124,23 +128,24 @@ static void deliver_to_user(struct deliver_job *job, size_t i, struct span user)
 {
     const struct queue_message *m = job->message;
     const struct queue_recipient *r = &m->recipients.items[i];
-    struct str prefix = {0}, words = {0};
+    struct str prefix = {0}, words = {0}, sender = {0};
     struct mailbox_child child = {.program = shared.program, .content = &job->content};
     char name[] = "local-mailbox";
+    int code;
+
+    address_print_text(&sender, m->sender); /* quoted where it must be */
     char *argv[] = {name,
                     argument(&job->arena, "user", user),
                     argument(&job->arena, "path", mailbox_path(&job->arena, user)),
                     argument(&job->arena, "address", r->address),
-                    argument(&job->arena, "sender", m->sender),
+                    argument(&job->arena, "sender", str_span(&sender)),
                     argument(&job->arena, "locks", span_cstr(shared.locks)),
                     shared.limit,
                     shared.lock_attempts,
                     shared.lock_delay,
                     shared.stale_lock,
                     NULL};
-    int code;
-
-    str_printf(&prefix, "Return-Path: <%.*s>\r\n", SPAN_ARG(m->sender));
+    str_printf(&prefix, "Return-Path: <%s>\r\n", str_cstr(&sender));
     if (r->original.n > 0 && !span_eq(r->original, r->address))
         str_printf(&prefix, "X-Original-To: %.*s\r\n", SPAN_ARG(r->original));
     str_printf(&prefix, "Delivered-To: %.*s\r\n", SPAN_ARG(r->address));
@@ -149,7 +154,7 @@ static void deliver_to_user(struct deliver_job *job, size_t i, struct span user)
     if (!is_user_name(user)) {
         report(job, i, DELIVER_BOUNCED, "5.1.1", SPAN_LIT("unknown user"));
     } else if (argv[1] == NULL || argv[2] == NULL || argv[3] == NULL || argv[4] == NULL ||
-               argv[5] == NULL || str_error(&prefix) < 0) {
+               argv[5] == NULL || str_error(&sender) < 0 || str_error(&prefix) < 0) {
         report(job, i, DELIVER_DEFERRED, "4.3.0", SPAN_LIT("out of memory"));
     } else {
         code = mailbox_child_run(&child, &words);
@@ -159,6 +164,7 @@ static void deliver_to_user(struct deliver_job *job, size_t i, struct span user)
     }
     str_fini(&prefix);
     str_fini(&words);
+    str_fini(&sender);
 }
 
 /* --- aliases ----------------------------------------------------------------------------- */
@@ -168,15 +174,36 @@ static int is_local_domain(void *arg, struct span domain)
     return route_is_local_domain(shared.route, domain);
 }
 
-/* The recipients that an alias means. ERR_NOT_SUPPORTED with *refused when there is
- * one that this program does not deliver to. */
-static int make_recipients(struct deliver_job *job, struct span domain,
-                           const struct alias_expansion *e, struct queue_recipient *out,
-                           struct span *refused)
+/* The members of an alias: who gets the message as it is (here), and to whom it is
+ * submitted anew (away). ERR_NOT_SUPPORTED with *refused when there is one that this
+ * program does not deliver to. */
+static int add_address(const struct queue_recipient *r, struct span address, struct arena *arena,
+                       struct members *here, struct members *away)
 {
+    int rc = forward_is_final(shared.route, address, arena);
+
+    if (rc == 0)
+        return forward_expand(shared.route, r, address, arena, away);
+    if (rc < 0)
+        return rc;
+    struct queue_recipient *slot = array_push(&here->list);
+    if (slot == NULL)
+        return -ENOMEM;
+    *slot = (struct queue_recipient){.address = address,
+                                     .original = r->original.n > 0 ? r->original : r->address};
+    return 0;
+}
+
+static int split_members(struct deliver_job *job, const struct queue_recipient *r,
+                         const struct alias_expansion *e, struct members *here,
+                         struct members *away, struct span *refused)
+{
+    struct span domain = route_domain(r->address);
+
     for (size_t i = 0; i < e->items.len; i++) {
         const struct alias_item *item = &e->items.items[i];
         const char *address;
+        int rc;
 
         if (item->kind == ALIAS_REFUSED) {
             *refused = item->text;
@@ -189,79 +216,71 @@ static int make_recipients(struct deliver_job *job, struct span domain,
                 arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(item->text), SPAN_ARG(domain));
         if (address == NULL)
             return -ENOMEM;
-        out[i] = (struct queue_recipient){.address = span_cstr(address)};
-        if (item->kind == ALIAS_MAILBOX) {
-            out[i].transport = span_cstr(service_entry_name());
-            out[i].next_hop = SPAN_LIT(NEXT_HOP_MAILBOX);
+        rc = add_address(r, span_cstr(address), &job->arena, here, away);
+        if (rc < 0)
+            return rc;
+        if (item->kind == ALIAS_MAILBOX && here->list.len > 0) {
+            struct queue_recipient *last = &here->list.items[here->list.len - 1];
+            last->transport = span_cstr(service_entry_name());
+            last->next_hop = SPAN_LIT(NEXT_HOP_MAILBOX);
         }
     }
     return 0;
 }
 
-/* Submit the message anew with the list's owner as sender, so that its failures go
- * there and not to who wrote to the list. */
-static int forward(struct deliver_job *job, const struct queue_recipient *r, struct span owner,
-                   const struct queue_recipient *members, size_t count, struct str *id)
+/* Whether the message was here before: its header has Delivered-To: of this address. The
+ * header is looked through by a child without rights. 0, DEPOSIT_LOOP, or what is reported
+ * as a deferral, with words. */
+static int find_loop(struct deliver_job *job, const struct queue_recipient *r, struct str *words)
 {
-    struct queue_message m;
-    struct queue_upload *upload = NULL;
-    struct str piece = {0};
-    uint64_t size = queue_content_size(&job->content);
-    char text[QUEUE_ID_TEXT_MAX];
-    int rc;
+    struct queue_content header = job->content;
+    char name[] = "local-mailbox", check[] = "check=loop";
+    char *argv[] = {name, argument(&job->arena, "user", span_cstr(shared.nobody)),
+                    argument(&job->arena, "address", r->address), check, NULL};
+    char *prefix = arena_printf(&job->arena, "Delivered-To: %.*s\r\n", SPAN_ARG(r->address));
+    struct mailbox_child child = {.program = shared.program,
+                                  .prefix = span_cstr(prefix),
+                                  .arguments = argv,
+                                  .content = &header};
+    size_t n = 0;
 
-    queue_message_init(&m, NULL);
-    str_printf(&piece, "Delivered-To: %.*s\r\n", SPAN_ARG(r->address));
-    rc = queue_upload_begin(&upload, shared.queue, NULL);
-    if (rc == 0)
-        rc = queue_upload_append(upload, str_span(&piece));
-    for (uint64_t at = 0; rc == 0 && at < size; at += 65536) {
-        str_clear(&piece);
-        rc = queue_content_copy(&job->content, at, size - at < 65536 ? size - at : 65536, &piece);
-        if (rc >= 0)
-            rc = queue_upload_append(upload, str_span(&piece));
-    }
-    if (rc == 0)
-        rc = queue_take_id(shared.queue, &m.id);
-    m.sender = owner;
-    m.arrival_us = clock_wall_us();
-    m.body = job->message->body;
-    m.listener = span_cstr(service_entry_name());
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        struct queue_recipient *copy = queue_message_add(&m, members[i].address);
-        if (copy == NULL) {
-            rc = -ENOMEM;
-            break;
-        }
-        copy->transport = members[i].transport;
-        copy->next_hop = members[i].next_hop;
-    }
-    if (rc == 0) {
-        rc = queue_commit(shared.queue, &m, upload);
-        upload = NULL;
-    }
-    queue_upload_abort(upload);
-    if (rc == 0)
-        str_append_cstr(id, queue_id_format(text, m.id));
-    str_fini(&piece);
-    queue_message_fini(&m);
-    return rc;
+    while (n < header.extents.len && (header.extents.items[n].flags & QUEUE_EXTENT_HEADER) != 0)
+        n++;
+    header.extents.len = n; /* the items are the job's */
+    if (argv[1] == NULL || argv[2] == NULL || prefix == NULL)
+        return DEPOSIT_TRY_AGAIN;
+    int code = mailbox_child_run(&child, words);
+    if (code < 0)
+        log_error("%s: %s", shared.program, error_text(code));
+    return code < 0 ? DEPOSIT_TRY_AGAIN : code;
 }
 
-static void deliver_forwarded(struct deliver_job *job, size_t i, struct span owner,
-                              const struct queue_recipient *members, size_t count)
+/* Submit the message anew to those who are away. With owner-NAME it has that sender, so that
+ * failures go to the list's owner and not to who wrote to the list. False: reported. */
+static bool send_away(struct deliver_job *job, size_t i, struct span sender,
+                      const struct members *away, struct str *words)
 {
-    struct str id = {0}, words = {0};
-    int rc = forward(job, &job->message->recipients.items[i], owner, members, count, &id);
+    const struct queue_recipient *r = &job->message->recipients.items[i];
+    struct str id = {0};
+    int code = find_loop(job, r, words), rc = 0;
 
-    if (rc == 0)
-        str_printf(&words, "forwarded as %s", str_cstr(&id));
-    else
-        str_printf(&words, "unable to forward message: %s", error_text(rc));
-    report(job, i, rc == 0 ? DELIVER_SENT : DELIVER_DEFERRED, rc == 0 ? "2.0.0" : "4.3.0",
-           str_span(&words));
+    if (code == DEPOSIT_DONE) {
+        rc = forward_submit(shared.queue, job, r, sender, away, &id);
+        str_clear(words);
+        if (rc == 0)
+            str_printf(words, "forwarded as %s", str_cstr(&id));
+        else
+            str_printf(words, "unable to forward message: %s", error_text(rc));
+        if (rc < 0)
+            report(job, i, DELIVER_DEFERRED, "4.3.0", str_span(words));
+    } else if (code == DEPOSIT_LOOP) {
+        report_exit(job, i, code, str_span(words));
+    } else {
+        report(job, i, DELIVER_DEFERRED, "4.3.0",
+               words->len > 0 ? str_span(words) : SPAN_LIT("unable to forward message"));
+    }
     str_fini(&id);
-    str_fini(&words);
+    return code == DEPOSIT_DONE && rc == 0;
 }
 
 /* The address that failures of this alias go to: owner-NAME, or what that stands for
@@ -296,17 +315,24 @@ static int find_owner(struct deliver_job *job, struct span name, struct span dom
     return rc;
 }
 
-static void deliver_expanded(struct deliver_job *job, size_t i, struct span name,
-                             struct span domain, const struct alias_expansion *e)
+static void report_members(struct deliver_job *job, size_t i, const struct members *here,
+                           struct span words)
 {
-    struct queue_recipient *members =
-        ARENA_NEW_N(&job->arena, struct queue_recipient, e->items.len);
-    struct span refused = SPAN_NONE, owner;
-    char *words;
-    int rc = members != NULL ? make_recipients(job, domain, e, members, &refused) : -ENOMEM;
+    deliver_report(
+        job, i,
+        &(struct deliver_result){.status = here->list.len > 0 ? DELIVER_EXPANDED : DELIVER_SENT,
+                                 .dsn = "2.0.0",
+                                 .reason = words.n > 0 ? words : SPAN_LIT("alias expanded"),
+                                 .relay = SPAN_LIT("local"),
+                                 .expansion = here->list.items,
+                                 .expansion_count = here->list.len});
+}
 
-    if (rc == 0)
-        rc = find_owner(job, name, domain, &owner);
+static void report_trouble(struct deliver_job *job, size_t i, struct span name, int rc,
+                           struct span refused)
+{
+    char *words;
+
     if (rc == ERR_NOT_SUPPORTED) {
         words =
             arena_printf(&job->arena,
@@ -314,26 +340,48 @@ static void deliver_expanded(struct deliver_job *job, size_t i, struct span name
                          ":include: are not delivered to",
                          SPAN_ARG(name), SPAN_ARG(refused));
         report(job, i, DELIVER_DEFERRED, "4.3.5", span_cstr(words));
-    } else if (rc < 0) {
-        report(job, i, DELIVER_DEFERRED, "4.3.0", SPAN_LIT("alias database unavailable"));
-    } else if (owner.n > 0 && job->message->sender.n > 0 &&
-               !span_ieq(owner, job->message->sender)) {
-        deliver_forwarded(job, i, owner, members, e->items.len);
+    } else if (rc == ERR_LIMIT) {
+        report(job, i, DELIVER_BOUNCED, "5.4.6", SPAN_LIT("aliases nest too deeply"));
     } else {
-        deliver_report(job, i,
-                       &(struct deliver_result){.status = DELIVER_EXPANDED,
-                                                .dsn = "2.0.0",
-                                                .reason = SPAN_LIT("alias expanded"),
-                                                .relay = SPAN_LIT("local"),
-                                                .expansion = members,
-                                                .expansion_count = e->items.len});
+        report(job, i, DELIVER_DEFERRED, "4.3.0", SPAN_LIT("alias database unavailable"));
     }
+}
+
+static void deliver_expanded(struct deliver_job *job, size_t i, struct span name,
+                             const struct alias_expansion *e)
+{
+    const struct queue_recipient *r = &job->message->recipients.items[i];
+    struct members here = {0}, away = {0};
+    struct span refused = SPAN_NONE, owner = SPAN_NONE, sender = job->message->sender;
+    struct str words = {0};
+    int rc = split_members(job, r, e, &here, &away, &refused);
+
+    if (rc == 0)
+        rc = find_owner(job, name, route_domain(r->address), &owner);
+    if (rc == 0 && owner.n > 0 && sender.n > 0 && !span_ieq(owner, sender)) {
+        sender = owner;
+        for (size_t k = 0; rc == 0 && k < here.list.len; k++) {
+            struct queue_recipient *slot = array_push(&away.list);
+            if (slot == NULL)
+                rc = -ENOMEM;
+            else
+                *slot = here.list.items[k];
+        }
+        array_clear(&here.list);
+    }
+    if (rc < 0)
+        report_trouble(job, i, name, rc, refused);
+    else if (away.list.len == 0 || send_away(job, i, sender, &away, &words))
+        report_members(job, i, &here, str_span(&words));
+    str_fini(&words);
+    array_free(&here.list);
+    array_free(&away.list);
 }
 
 static void deliver_recipient(struct deliver_job *job, size_t i)
 {
     struct span address = job->message->recipients.items[i].address, extension;
-    struct span local = route_local_part(address), domain = route_domain(address);
+    struct span local = route_local_part(address);
     struct span user = route_split_extension(shared.route, local, &extension);
     struct alias_expansion e = {0};
     int rc = ERR_NOT_FOUND;
@@ -346,11 +394,9 @@ static void deliver_recipient(struct deliver_job *job, size_t i)
     if (rc == ERR_NOT_FOUND)
         deliver_to_user(job, i, user);
     else if (rc == 0)
-        deliver_expanded(job, i, local, domain, &e);
-    else if (rc == ERR_LIMIT)
-        report(job, i, DELIVER_BOUNCED, "5.4.6", SPAN_LIT("aliases nest too deeply"));
+        deliver_expanded(job, i, local, &e);
     else
-        report(job, i, DELIVER_DEFERRED, "4.3.0", SPAN_LIT("alias database unavailable"));
+        report_trouble(job, i, local, rc, SPAN_NONE);
     alias_expansion_free(&e);
 }
 

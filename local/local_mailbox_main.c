@@ -5,7 +5,10 @@
  *
  *     local-mailbox user=NAME path=PATH address=ADDRESS sender=SENDER [limit=N]
  *         [locks=fcntl,dotlock] [lock_attempts=N] [lock_delay=N] [stale_lock=N]
+ *     local-mailbox user=NAME address=ADDRESS check=loop
  *
+ * The second form only says, with the rights of NAME, whether the message was delivered
+ * to ADDRESS before.
  * PATH is relative to the user's home unless it begins with "/"; one that ends with
  * "/" is a Maildir. The message is on descriptor 0, the words for the log go to
  * descriptor 1, the exit code is enum deposit_exit.
@@ -26,6 +29,7 @@
 struct arguments {
     struct deposit deposit;
     const char *path, *locks;
+    bool is_check; /* look for a loop, deliver nothing */
 };
 
 static uint64_t number(const char *text)
@@ -55,6 +59,8 @@ static void read_argument(struct arguments *a, char *word)
         d->sender = value;
     else if (strcmp(word, "limit") == 0)
         d->size_limit = number(value);
+    else if (strcmp(word, "check") == 0)
+        a->is_check = true;
     else if (strcmp(word, "locks") == 0)
         a->locks = value;
     else if (strcmp(word, "lock_attempts") == 0)
@@ -99,6 +105,14 @@ static bool has_forward(const struct passwd *user)
     return is_there;
 }
 
+static int refuse_loop(const struct deposit *d)
+{
+    struct str why = {0};
+
+    str_printf(&why, "mail forwarding loop for %s", d->address);
+    return say(&why, DEPOSIT_LOOP);
+}
+
 /* In a child that has become the user. */
 static int deposit_as_user(const struct arguments *a, const struct passwd *user, int mbox)
 {
@@ -109,10 +123,8 @@ static int deposit_as_user(const struct arguments *a, const struct passwd *user,
 
     become(user);
     umask(077);
-    if (deposit_is_loop(STDIN_FILENO, d->address)) {
-        str_printf(&why, "mail forwarding loop for %s", d->address);
-        return say(&why, DEPOSIT_LOOP);
-    }
+    if (deposit_is_loop(STDIN_FILENO, d->address))
+        return refuse_loop(d);
     if (has_forward(user)) {
         str_printf(&why, "%s/.forward is not supported", user->pw_dir);
         return say(&why, DEPOSIT_TRY_AGAIN);
@@ -164,6 +176,11 @@ int main(int argc, char **argv)
     if (user == NULL) {
         str_printf(&why, "unknown user: \"%s\"", a.deposit.user);
         return say(&why, DEPOSIT_NO_USER);
+    }
+    if (a.is_check) {
+        become(user);
+        return deposit_is_loop(STDIN_FILENO, a.deposit.address) ? refuse_loop(&a.deposit)
+                                                                : DEPOSIT_DONE;
     }
     a.deposit.uid = geteuid() == 0 ? user->pw_uid : geteuid();
     a.deposit.gid = user->pw_gid;

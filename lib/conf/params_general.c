@@ -58,7 +58,7 @@ static const struct param rows[] = {
      "Table type where newaliases(1) and postmap(1) get none."},
     {"default_delivery_status_filter", PARAM_STRING, "", 0, 0, "all", PARAM_NOT_HONOURED,
      "Table that changes delivery status codes."},
-    {"default_privs", PARAM_STRING, "nobody", 1, 0, "all", PARAM_NOT_HONOURED,
+    {"default_privs", PARAM_STRING, "nobody", 1, 0, "local", PARAM_HONOURED,
      "User whose rights local delivery takes where no user is known."},
     {"default_process_limit", PARAM_INT, "100", 1, 0, "all", PARAM_HONOURED,
      "Most clients or deliveries of a service whose maxproc column says \"-\"; not set: what the "

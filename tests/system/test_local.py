@@ -11,6 +11,7 @@ import tempfile
 import pytest
 
 from conftest import make_lab
+from sink import Sink
 from suite import message, wait_for
 
 USER = pwd.getpwnam("games") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
@@ -30,6 +31,12 @@ owner-broken: u7@example.test
 command: |/bin/false
 file: /tmp/never
 included: u3@example.test, :include:/etc/passwd
+virtually: boss@example.test
+away: boss@example.test, u4@example.test, far@remote.test
+again: back@aliased.test
+"""
+VIRTUAL = """boss@example.test u9@example.test
+back@aliased.test again@mx.example.test
 """
 
 
@@ -41,10 +48,17 @@ def lab(request):
     os.mkdir(os.path.join(folder, "spool"))
     with open(os.path.join(folder, "aliases"), "w", encoding="utf-8") as out:
         out.write(ALIASES.format(user=USER.pw_name))
+    with open(os.path.join(folder, "virtual"), "w", encoding="utf-8") as out:
+        out.write(VIRTUAL)
+    request.addfinalizer(lambda: sink.close())
+    sink = Sink()
     instance = make_lab(request, main_cf=f"alias_maps = hash:{folder}/aliases\nalias_database = $alias_maps\n"
                                          f"mail_spool_directory = {folder}/spool\nmailbox_size_limit = 6000000000\n"
+                                         f"virtual_alias_domains = aliased.test\nvirtual_alias_maps = texthash:{folder}/virtual\n"
+                                         f"relayhost = [{sink.address}]:{sink.port}\n"
                                          "recipient_delimiter = +\nmailbox_delivery_lock = fcntl, dotlock\n")
     instance.mbox = os.path.join(folder, "spool", USER.pw_name)
+    instance.sink = sink
     return instance
 
 
@@ -126,6 +140,11 @@ def test_mbox(lab):
     assert not os.path.exists(lab.mbox + ".lock")
 
 
+def test_a_sender_that_must_be_quoted(lab):
+    send(lab, USER.pw_name, "quoted", sender='"a b"@example.test')
+    assert wait_in_mbox(lab, "quoted")[0]["Return-Path"] == '<"a b"@example.test>'
+
+
 def test_mbox_while_somebody_holds_the_lock(lab):
     send(lab, USER.pw_name, "before-lock")
     wait_in_mbox(lab, "before-lock")
@@ -171,6 +190,34 @@ def test_failures_go_to_the_owner(lab):
     client = lab.imap("u8")
     assert client.select()[1] == [b"0"]
     client.logout()
+
+
+def test_members_pass_the_virtual_aliases(lab):
+    queue_id = send(lab, "virtually", "virtually")
+    got = wait_in_store(lab, "u9", "virtually")
+    assert len(got) == 1 and f"Delivered-To: virtually@{HERE}\r\n".encode() in got[0]
+    assert b"Return-Path: <u1@example.test>" in got[0]
+    lab.wait_for_log(queue_id, "status=sent", "forwarded as")
+
+
+def test_members_here_and_away(lab):
+    send(lab, "away", "here-and-away")
+    assert len(wait_in_store(lab, "u9", "here-and-away")) == len(wait_in_store(lab, "u4", "here-and-away")) == 1
+    wait_for(lambda: lab.sink.messages)
+    sender, recipients, body = lab.sink.messages[-1]
+    assert sender.startswith("MAIL FROM:<u1@example.test>") and recipients == ["RCPT TO:<far@remote.test>"]
+    assert f"Delivered-To: away@{HERE}\r\n".encode() in body
+    # It comes back from there: nobody gets it once more.
+    queue_id = send(lab, "away", "came-back", header=body.decode().split("\r\nReceived")[0] + "\r\n")
+    line = lab.wait_for_log(queue_id, f"to=<away@{HERE}>", "status=bounced")
+    assert "dsn=5.4.6" in line and "mail forwarding loop" in line
+    assert len(lab.sink.messages) == 1
+
+
+def test_aliases_of_both_kinds_that_turn_in_a_circle(lab):
+    queue_id = send(lab, "again", "both-circle")
+    forwarded = lab.wait_for_log(queue_id, "forwarded as").split("forwarded as ")[1].rstrip(")")
+    assert "dsn=5.4.6" in lab.wait_for_log(forwarded, f"to=<again@{HERE}>", "status=bounced")
 
 
 @pytest.mark.parametrize("name, item", [("command", "|/bin/false"), ("file", "/tmp/never"),

@@ -1,0 +1,33 @@
+/*
+ * forward.h: mail that an alias sends away is submitted anew: it passes the virtual
+ * aliases like other mail, has a sender of its own, and carries Delivered-To:, by which
+ * it is known when it comes back.
+ */
+#ifndef LOCAL_FORWARD_H
+#define LOCAL_FORWARD_H
+
+#include "base/array.h"
+#include "queue/deliver.h"
+#include "queue/queue.h"
+#include "route/route.h"
+
+/* Recipients, with texts of the job's arena. */
+struct members {
+    ARRAY(struct queue_recipient) list;
+};
+
+/* Whether nothing lies behind this address that could send the message back or change
+ * its recipient: it need not be submitted anew. 1, 0 or negative. */
+TASK_WAITS int forward_is_final(const struct route *route, struct span address,
+                                struct arena *arena);
+/* What the virtual aliases make of address, as recipients on behalf of r. ERR_LIMIT,
+ * ERR_TEMPORARY, -ENOMEM. */
+TASK_WAITS int forward_expand(const struct route *route, const struct queue_recipient *r,
+                              struct span address, struct arena *arena, struct members *to);
+/* Submit the job's message to these recipients in place of r. id is set to the text of
+ * its queue id. */
+TASK_WAITS int forward_submit(struct queue_client *queue, const struct deliver_job *job,
+                              const struct queue_recipient *r, struct span sender,
+                              const struct members *to, struct str *id);
+
+#endif
