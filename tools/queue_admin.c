@@ -41,11 +41,25 @@ void queue_tool_init(struct queue_tool *t, const char *argv0, const char *config
 
 /* --- a qmgr for this tool alone -------------------------------------------------------- */
 
+/* Only the queue's owner and root can read it without qmgr. */
+static int check_access(const struct queue_tool *t)
+{
+    struct str path = {0};
+
+    str_printf(&path, "%s/queue", conf_string(t->conf, "queue_directory"));
+    int rc = access(str_cstr(&path), R_OK | W_OK | X_OK) < 0 && errno == EACCES ? -EACCES : 0;
+    str_fini(&path);
+    return rc;
+}
+
 static int start_offline(struct queue_tool *t, int *fd)
 {
     struct str path = {0};
     int pair[2];
+    int rc = check_access(t);
 
+    if (rc < 0)
+        return rc;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
         return -errno;
     str_printf(&path, "%s/qmgr", conf_string(t->conf, "daemon_directory"));
@@ -58,7 +72,7 @@ static int start_offline(struct queue_tool *t, int *fd)
         log_error("cannot run %s: %s", str_cstr(&path), error_text(-errno));
         _exit(1);
     }
-    int rc = offline_pid < 0 ? -errno : 0;
+    rc = offline_pid < 0 ? -errno : 0;
     str_fini(&path);
     fd_close(&pair[1]);
     if (rc < 0)
@@ -91,8 +105,11 @@ static void run_task(void *arg)
 {
     int rc = connect_queue(tool);
 
-    if (rc < 0) {
+    if (rc == -EACCES)
+        log_error("mail system is down, and only root and the owner of its queue can read it");
+    else if (rc < 0)
         log_error("cannot reach the queue: %s", error_text(rc));
+    if (rc < 0) {
         tool->status = 69; /* EX_UNAVAILABLE */
         return;
     }

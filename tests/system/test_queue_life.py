@@ -284,6 +284,11 @@ def test_tools_while_it_runs_and_while_it_is_stopped(queue_lab):
     queue_lab.stop()
     suite.wait_for(lambda: len(ids_of(queue_lab)) == 2)
     check_super(queue_lab)
+    if os.getuid() == 0:
+        done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                               os.path.join(queue_lab.BUILD_DIR, "bin/mailq"), "-C", queue_lab.CONFIG_DIR],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        assert done.returncode == 69 and done.stdout.count("error:") == 1 and "mail system is down" in done.stdout
     code, text = queue_lab.tool("postqueue", "-f")
     assert code == 69 and "mail system is down" in text
     assert "postsuper: Deleted: 1 message\n" in output(queue_lab, "postsuper", "-d", ids_of(queue_lab)[0])
