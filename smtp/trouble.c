@@ -30,7 +30,7 @@ void trouble_set(struct trouble *t, struct arena *arena, const char *dsn, const 
     str_fini(&text);
 }
 
-/* The reply on one line. */
+/* The reply on one line, and all of it: a NUL would end the text for some readers. */
 static int copy_reply(struct arena *arena, const struct reply *reply, struct span *copy)
 {
     char *text;
@@ -41,6 +41,8 @@ static int copy_reply(struct arena *arena, const struct reply *reply, struct spa
     for (size_t i = 0; i < copy->n; i++)
         if (text[i] == '\n')
             text[i] = ' ';
+        else if ((unsigned char)text[i] < 32 || text[i] == 127)
+            text[i] = '?';
     return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "smtp/envelope.h"
 #include "smtp/exchanger.h"
 #include "smtp/nexthop.h"
+#include "smtp/trouble.h"
 #include "smtp/wire.h"
 
 /* --- content ---------------------------------------------------------------------------- */
@@ -385,6 +386,24 @@ static void test_own(void **state)
     array_free(&s.own);
 }
 
+/* A NUL does not end what was said. */
+static void test_trouble_words(void **state)
+{
+    struct arena arena = {0};
+    struct reply reply;
+    struct trouble t;
+
+    reply_init(&reply, NULL);
+    reply.code = 550;
+    reply.dsn = (struct dsn_status){5, 1, 1};
+    assert_int_equal(str_set(&reply.text, SPAN_LIT("550-a\0b\n550 c\033d\177")), 0);
+    trouble_reply(&t, &arena, &reply, "mx", "said: ", " (really)");
+    assert_string_equal(arena_strdup(&arena, t.reason), "said: 550-a?b 550 c?d? (really)");
+    assert_string_equal(arena_strdup(&arena, t.remote_reply), "550-a?b 550 c?d?");
+    reply_fini(&reply);
+    arena_reset(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,7 +411,7 @@ int main(void)
         cmocka_unit_test(test_reply_lines), cmocka_unit_test(test_ehlo),
         cmocka_unit_test(test_commands),    cmocka_unit_test(test_next_hops),
         cmocka_unit_test(test_orders),      cmocka_unit_test(test_shuffle),
-        cmocka_unit_test(test_own),
+        cmocka_unit_test(test_own),         cmocka_unit_test(test_trouble_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,6 +78,10 @@ static const struct dialogue dialogues[] = {
      EHLO MAIL0 RCPT("u") "RSET\r\n",
      "u@remote.test bounced 5.1.1 relay (host " HOST
      " said: 550-5.1.1 who 550 5.1.1 is that? (in reply to RCPT TO command))\n"},
+    {NULL, SLOW OK "550-5.1.1 \033[31mwho\r\n550 5.1.1\tis that?\a\r\n" OK, 0, "u",
+     EHLO MAIL0 RCPT("u") "RSET\r\n",
+     "u@remote.test bounced 5.1.1 relay (host " HOST
+     " said: 550-5.1.1 ?[31mwho 550 5.1.1?is that?? (in reply to RCPT TO command))\n"},
     {"soft_bounce = yes\n", HELLO OK "550 5.1.1 who?\r\n554 nobody\r\n", 0, "u",
      EHLO MAIL RCPT("u") DATA "RSET\r\n",
      "u@remote.test deferred 4.1.1 relay (host " HOST
