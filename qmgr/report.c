@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "mail/address.h"
 
-enum { WRAP_COLUMN = 78, HEADER_RETURNED_MAX = 256 << 10 };
+enum { WRAP_COLUMN = 78, WORD_MAX = 900, HEADER_RETURNED_MAX = 256 << 10 };
 
 static const char *const subjects[BOUNCE_KINDS][2] = {
     {"Undelivered Mail Returned to Sender", "Postmaster Copy: Undelivered Mail"},
@@ -66,6 +66,10 @@ static void print_wrapped(struct str *out, size_t column, struct span text, bool
             str_append_char(out, ' ');
             column++;
         }
+        for (; word.n > WORD_MAX; word = span_drop(word, WORD_MAX)) { /* RFC 5322 2.1.1 */
+            print_clean(out, span_take(word, WORD_MAX), is_utf8);
+            str_append_cstr(out, "\r\n   ");
+        }
         print_clean(out, word, is_utf8);
         column += word.n;
         is_first = false;
@@ -89,19 +93,34 @@ static void print_encoding(const struct bounce_request *r, struct str *out)
         str_append_cstr(out, "Content-Transfer-Encoding: 8bit\r\n");
 }
 
+/* The null sender has the name that stands in From:. */
+static void print_sender(const struct bounce_request *r, const struct report_options *o,
+                         struct str *out)
+{
+    if (r->message.sender.n == 0)
+        str_printf(out, "MAILER-DAEMON@%s", o->myhostname);
+    else
+        print_clean(out, r->message.sender, is_utf8(r));
+}
+
 /* --- the header -------------------------------------------------------------------- */
 
 static void print_header(const struct bounce_request *r, const struct report_options *o,
                          struct str *out)
 {
-    str_append_cstr(out, "Date: ");
+    str_printf(out, "Received: by %s (%s)\r\n\tid %s; ", o->myhostname, o->mail_name, o->queue_id);
     print_date(out, o->now_s);
-    str_printf(out, "\r\nFrom: MAILER-DAEMON@%s (Mail Delivery System)\r\nSubject: %s\r\nTo: ",
+    str_append_cstr(out, "\r\nDate: ");
+    print_date(out, o->now_s);
+    str_printf(out, "\r\nFrom: Mail Delivery System <MAILER-DAEMON@%s>\r\nSubject: %s\r\nTo: ",
                o->myhostname, subjects[r->kind][o->audience]);
     print_clean(out, o->recipient, is_utf8(r));
-    str_append_cstr(out, "\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
-                         "Content-Type: multipart/report; report-type=delivery-status;\r\n"
-                         "\tboundary=\"");
+    /* RFC 3834 5: to the postmaster it is no answer. */
+    str_printf(out,
+               "\r\nAuto-Submitted: auto-%s\r\nMIME-Version: 1.0\r\n"
+               "Content-Type: multipart/report; report-type=delivery-status;\r\n"
+               "\tboundary=\"",
+               o->audience == REPORT_TO_SENDER ? "replied" : "generated");
     print_boundary(o, out);
     str_append_cstr(out, "\"\r\n");
     print_encoding(r, out);
@@ -154,7 +173,8 @@ static void print_for_people(const struct bounce_request *r, const struct report
     begin_part(o, "Notification", out);
     str_printf(out, "Content-Type: text/plain; charset=%s\r\n", is_utf8(r) ? "utf-8" : "us-ascii");
     print_encoding(r, out);
-    print_explanation(r, o, out);
+    if (o->audience == REPORT_TO_SENDER)
+        print_explanation(r, o, out);
     for (size_t i = 0; i < r->message.recipients.len; i++) {
         const struct queue_recipient *to = &r->message.recipients.items[i];
         struct str line = {0};
@@ -261,7 +281,7 @@ static void print_status(const struct bounce_request *r, const struct report_opt
         str_append_cstr(out, "\r\n");
     }
     str_printf(out, "X-Postfix-Queue-ID: %s\r\nX-Postfix-Sender: %s; ", o->original_id, type);
-    print_clean(out, r->message.sender, is_utf8(r));
+    print_sender(r, o, out);
     str_append_cstr(out, "\r\nArrival-Date: ");
     print_date(out, r->message.arrival_us / 1000000);
     str_append_cstr(out, "\r\n");
@@ -305,7 +325,9 @@ static void begin_original(const struct bounce_request *r, const struct report_o
         str_printf(out, "Content-Type: %s\r\n",
                    header_only ? "text/rfc822-headers" : "message/rfc822");
     print_encoding(r, out);
-    str_append_cstr(out, "\r\n");
+    str_append_cstr(out, "\r\nReturn-Path: <");
+    print_sender(r, o, out);
+    str_append_cstr(out, ">\r\n");
 }
 
 int report_print(const struct bounce_request *r, const struct report_options *o, struct str *out)

@@ -140,6 +140,75 @@ def test_a_report_that_cannot_be_delivered_goes_to_the_postmaster(new_lab):
     suite.wait_for(lambda: "Mail queue is empty" in lab.tool("postqueue", "-p")[1])
 
 
+POSTFIX = """\
+compatibility_level = 3.6
+myhostname = mx.example.test
+mynetworks = 127.0.0.0/8
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+alias_maps =
+local_recipient_maps =
+enable_long_queue_ids = yes
+"""
+NOTICES = """
+delay_warning_time = 3s
+queue_run_delay = 1s
+notify_classes = bounce, delay, 2bounce
+bounce_notice_recipient = copies@client.test
+delay_notice_recipient = delays@client.test
+2bounce_notice_recipient = doubles@client.test
+smtp_destination_concurrency_failed_cohort_limit = 0
+"""
+MORE_FIELDS = {"last-attempt-date", "original-recipient"}  # optional: RFC 3464 2.3.7, 2.3.1
+
+
+def notice_shape(recipient, octets):
+    """What programs read in a notification, without what differs from one to the next."""
+    def plain(name, value):
+        value = " ".join(re.sub(r"\d+\[", "[", value).split())
+        if name.lower().endswith("date") or name.lower() == "will-retry-until":
+            return "DATE"
+        return re.sub(r"id [\w.]+; .*", "id", value) if name == "Received" else value
+    message = email.message_from_bytes(octets)
+    header = [(name, plain(name, value)) for name, value in message.items()
+              if name not in ("Message-Id", "Content-Type", "Content-Transfer-Encoding")]
+    parts = message.get_payload()
+    groups = [[(name, plain(name, value)) for name, value in group.items() if name.lower() not in MORE_FIELDS
+               and name != "X-Postfix-Queue-ID"] for group in parts[1].get_payload()]
+    described = [(part["Content-Description"], part.get_content_type()) for part in parts]
+    returned = parts[2].get_payload()
+    returned = returned[0] if isinstance(returned, list) else email.message_from_string(returned)
+    words = [line for line in parts[0].get_payload().splitlines() if line.startswith("<")]
+    return (recipient, message.get_param("report-type"), header, described, words, groups, list(returned.keys()),
+            returned["Return-Path"])
+
+
+def notices(port, sink):
+    with smtplib.SMTP("127.0.0.1", port, local_hostname="client.test", timeout=suite.PATIENCE) as client:
+        client.sendmail("a@client.test", ["gone@no.test", "busy@no.test"], suite.message("to-two"))
+        client.sendmail("", ["gone@no.test"], suite.message("from-nobody"))
+    suite.wait_for(lambda: len(sink.messages) >= 5, 40)
+    return sorted((notice_shape(to[0], body) for _, to, body in sink.messages), key=repr)
+
+
+def test_notifications_have_the_layout_of_postfix(new_lab):
+    if not peer.can_run():
+        pytest.skip("Postfix cannot run here; the layout is tested by itself")
+    def answer(line):
+        return "550-5.1.1 No such user\r\n550 5.1.1 here" if "gone@" in line else "450 4.2.1 busy, try later"
+    with Sink(replies={"RCPT": answer}) as refusing, Sink() as ours, Sink() as theirs:
+        lab = new_lab(main_cf=SHORT_TIMES + NOTICES + transports(no=refusing.port, client=ours.port))
+        port = peer.free_ports(1)[0]
+        postfix = peer.Postfix(POSTFIX + SHORT_TIMES + NOTICES + transports(no=refusing.port, client=theirs.port),
+                               f"127.0.0.1:{port} inet n - n - - smtpd\n", lab.ZONE,
+                               os.path.join(suite.ROOT, "tests/dnsd"), suite.PASSWORD)
+        postfix.start(port)
+        try:
+            assert notices(lab.SMTP_PORT, ours) == notices(port, theirs)
+        finally:
+            postfix.stop()
+
+
 # --- tools --------------------------------------------------------------------------------
 
 MESSAGE = (b"From: a@client.test\r\nTo: b@dead.test\r\nSubject: listed\r\nMessage-ID: <listed@client.test>\r\n"
@@ -189,15 +258,7 @@ def postfix(queue_lab):
     if not peer.can_run():
         pytest.skip("Postfix cannot run here; the shape is tested by itself")
     port, dead_port = peer.free_ports(2)
-    theirs = peer.Postfix(f"""\
-compatibility_level = 3.6
-myhostname = mx.example.test
-mynetworks = 127.0.0.0/8
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-alias_maps =
-local_recipient_maps =
-enable_long_queue_ids = yes
+    theirs = peer.Postfix(POSTFIX + f"""\
 transport_maps = inline:{{dead.test=smtp:[127.0.0.1]:{dead_port}}}
 """, f"127.0.0.1:{port} inet n - n - - smtpd\n", queue_lab.ZONE, os.path.join(suite.ROOT, "tests/dnsd"),
                           suite.PASSWORD)

@@ -83,7 +83,8 @@ static void test_failure(void **state)
 {
     char *text = print(&usual);
 
-    has(text, "From: MAILER-DAEMON@mx.example.test (Mail Delivery System)\r\n"
+    has(text, "Received: by mx.example.test (Postfix)\r\n\tid NEW; ");
+    has(text, "From: Mail Delivery System <MAILER-DAEMON@mx.example.test>\r\n"
               "Subject: Undelivered Mail Returned to Sender\r\nTo: s@x\r\n"
               "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
               "Content-Type: multipart/report; report-type=delivery-status;\r\n"
@@ -94,9 +95,34 @@ static void test_failure(void **state)
     has(text, "\r\nFinal-Recipient: rfc822; to@there\r\nOriginal-Recipient: rfc822;alias@here\r\n"
               "Action: failed\r\nStatus: 5.1.1\r\nRemote-MTA: dns; mx\r\n"
               "Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n");
-    has(text, "Content-Description: Undelivered Message\r\nContent-Type: message/rfc822\r\n\r\n");
+    has(text, "Content-Description: Undelivered Message\r\nContent-Type: message/rfc822\r\n\r\n"
+              "Return-Path: <s@x>\r\n");
     assert_int_equal(report_returned_size(&request, &usual), 14);
     free(text);
+}
+
+static void test_postmaster(void **state)
+{
+    struct report_options copy = usual;
+
+    copy.audience = REPORT_TO_POSTMASTER;
+    request.message.sender = SPAN_NONE;
+    char *text = print(&copy);
+    has(text, "Subject: Postmaster Copy: Undelivered Mail\r\n");
+    has(text, "Auto-Submitted: auto-generated\r\n");
+    has(text, "X-Postfix-Sender: rfc822; MAILER-DAEMON@mx.example.test\r\n");
+    has(text, "Return-Path: <MAILER-DAEMON@mx.example.test>\r\n");
+    assert_null(strstr(text, "Your message"));
+    free(text);
+}
+
+static void test_long_words(void **state)
+{
+    static char words[2000];
+
+    memset(words, 'w', sizeof(words));
+    results[0].remote_reply = results[0].reason = span_make(words, sizeof(words));
+    free(print(&usual));
 }
 
 /* Foreign text cannot begin a line of its own. */
@@ -178,6 +204,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_failure, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_postmaster, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_long_words, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_injection, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_headers_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_delay, set_up, tear_down),
