@@ -10,6 +10,8 @@
 #include "qmgr/finish.h"
 #include "qmgr/transport.h"
 
+enum { CLOCK_STEP_US = 5000000 };
+
 struct qmgr_config qmgr_config;
 
 static struct list fresh = {&fresh, &fresh}; /* loaded, not yet routed */
@@ -169,11 +171,30 @@ static void load_and_begin(struct entry *e)
         back_off(e, qmgr_config.maximal_backoff_s);
         return;
     }
+    /* RFC 4865, also where a limit or the clock made it due early. */
+    if (l.message.hold_until_s > clock_wall_s() && !e->is_forced) {
+        e->next_attempt_s = l.message.hold_until_s;
+        loaded_fini(&l);
+        entry_move(e, ENTRY_DEFERRED);
+        return;
+    }
     struct active *a = active_new(e, &l);
     if (a == NULL)
         back_off(e, qmgr_config.minimal_backoff_s);
     else
         begin_pass(a);
+}
+
+/* The wall clock was set back: what waits does not wait for it to catch up. Also at the
+ * start, as nobody knows what the clock was when the times were written. */
+static void follow_clock(void)
+{
+    static int64_t last_us = INT64_MAX;
+    int64_t difference_us = clock_wall_us() - clock_mono_us();
+
+    if (difference_us < last_us - CLOCK_STEP_US)
+        entry_limit_due(clock_wall_s() + qmgr_config.maximal_backoff_s);
+    last_us = difference_us;
 }
 
 /* New mail and mail that is due take turns, as both can be endless. */
@@ -207,6 +228,7 @@ static deadline_t next_due_time(void)
 void active_run(void *arg)
 {
     for (;;) {
+        follow_clock();
         struct list *item = list_pop(&fresh);
         struct entry *e = item == NULL ? next_entry() : NULL;
 

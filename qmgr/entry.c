@@ -113,6 +113,14 @@ struct entry *entry_next_due(void)
     return heap.len > 1 ? heap.items[1] : NULL;
 }
 
+/* Keeps the order of the heap. */
+void entry_limit_due(int64_t latest_s)
+{
+    for (size_t i = 1; i < heap.len; i++)
+        if (heap.items[i]->next_attempt_s > latest_s)
+            heap.items[i]->next_attempt_s = latest_s;
+}
+
 /* --- places ------------------------------------------------------------------------- */
 
 static void leave(struct entry *e)

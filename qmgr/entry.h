@@ -70,6 +70,8 @@ struct entry *entry_first(enum entry_place place); /* NULL: none; not for PARKED
 /* The next one due, and walking in no order:
  *     struct hash_walk w = {0}; while ((e = entry_walk(&w)) != NULL) ... */
 struct entry *entry_next_due(void);
+/* Nobody waits beyond latest_s: for times that come from a clock that was wrong. */
+void entry_limit_due(int64_t latest_s);
 struct entry *entry_walk(struct hash_walk *walk);
 
 /* A STATE or RESULT record of this message was read or written, or a copy of one

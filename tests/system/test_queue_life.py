@@ -128,6 +128,25 @@ def test_retries_end_with_a_report(new_lab):
     suite.wait_for(lambda: "Mail queue is empty" in lab.tool("postqueue", "-p")[1])
 
 
+def test_nobody_waits_longer_than_the_limit_after_a_start(new_lab):
+    """Also a time that was written under a clock that was wrong."""
+    replies = {"RCPT": "450 4.2.1 later"}
+    with Sink(replies=replies) as sink:
+        lab = new_lab(main_cf="minimal_backoff_time = 900s\nmaximal_backoff_time = 900s\n" + transports(to=sink.port))
+        with lab.smtp() as client:
+            client.sendmail("u1@example.test", ["a@to.test"], suite.message("patient"))
+        lab.wait_for_log("status=deferred")
+        replies.clear()
+        lab.stop()
+        with open(lab.environ["LAB_CONF"], "r+", encoding="utf-8") as conf:
+            text = conf.read().replace("900s", "2s")
+            conf.seek(0)
+            conf.write(text)
+            conf.truncate()
+        lab.start()
+        suite.wait_for(lambda: sink.messages, explain=lambda: lab.log()[-3000:])
+
+
 def test_a_report_that_cannot_be_delivered_goes_to_the_postmaster(new_lab):
     with Sink(replies={"RCPT": "550 5.1.1 no such user"}) as refusing:
         lab = new_lab(main_cf=SHORT_TIMES + transports(no=refusing.port, away=refusing.port) +
