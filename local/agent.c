@@ -217,6 +217,8 @@ static int split_members(struct deliver_job *job, const struct queue_recipient *
         if (address == NULL)
             return -ENOMEM;
         rc = add_address(r, span_cstr(address), &job->arena, here, away);
+        if (rc == 0)
+            rc = task_breathe();
         if (rc < 0)
             return rc;
         if (item->kind == ALIAS_MAILBOX && here->list.len > 0) {
@@ -328,6 +330,34 @@ static void report_members(struct deliver_job *job, size_t i, const struct membe
                                  .expansion_count = here->list.len});
 }
 
+/* Whether the members fit a result; a message of its own takes any number of them. */
+static bool fits_result(const struct members *here)
+{
+    struct deliver_result result = {.status = DELIVER_EXPANDED,
+                                    .dsn = "2.0.0",
+                                    .expansion = here->list.items,
+                                    .expansion_count = here->list.len};
+    struct str encoded = {0};
+
+    deliver_result_encode(&result, 0, &encoded);
+    bool fits = encoded.len < DELIVER_RESULT_MAX - 1024 && str_error(&encoded) == 0;
+    str_fini(&encoded);
+    return fits;
+}
+
+/* All members are away. */
+static int move_away(struct members *here, struct members *away)
+{
+    for (size_t i = 0; i < here->list.len; i++) {
+        struct queue_recipient *slot = array_push(&away->list);
+        if (slot == NULL)
+            return -ENOMEM;
+        *slot = here->list.items[i];
+    }
+    array_clear(&here->list);
+    return 0;
+}
+
 static void report_trouble(struct deliver_job *job, size_t i, struct span name, int rc,
                            struct span refused)
 {
@@ -358,17 +388,11 @@ static void deliver_expanded(struct deliver_job *job, size_t i, struct span name
 
     if (rc == 0)
         rc = find_owner(job, name, route_domain(r->address), &owner);
-    if (rc == 0 && owner.n > 0 && sender.n > 0 && !span_ieq(owner, sender)) {
+    bool has_owner = rc == 0 && owner.n > 0 && sender.n > 0 && !span_ieq(owner, sender);
+    if (has_owner)
         sender = owner;
-        for (size_t k = 0; rc == 0 && k < here.list.len; k++) {
-            struct queue_recipient *slot = array_push(&away.list);
-            if (slot == NULL)
-                rc = -ENOMEM;
-            else
-                *slot = here.list.items[k];
-        }
-        array_clear(&here.list);
-    }
+    if (rc == 0 && (has_owner || !fits_result(&here)))
+        rc = move_away(&here, &away);
     if (rc < 0)
         report_trouble(job, i, name, rc, refused);
     else if (away.list.len == 0 || send_away(job, i, sender, &away, &words))

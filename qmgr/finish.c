@@ -10,7 +10,8 @@
 #include "queue/bounce.h"
 #include "qmgr/tasks.h"
 
-enum { NOTIFIED_AT_ONCE = 200 }; /* recipients of one notification */
+/* One notification: recipients, and octets about them, which fit a message to bounce. */
+enum { NOTIFIED_AT_ONCE = 200, NOTIFIED_OCTETS_MAX = 40 << 10 };
 
 static struct ipc_client *bounce;
 
@@ -91,11 +92,20 @@ static int put_content(struct active *a, struct ipc_out *m)
     return rc;
 }
 
-/* The recipients with their outcomes, from *at on, at most NOTIFIED_AT_ONCE. */
+/* How much one recipient takes of a request, with room for names and lengths. */
+static size_t request_octets(const struct queue_recipient *r, const struct deliver_result *result)
+{
+    return 256 + r->address.n + r->original.n + r->orcpt.n + r->transport.n + r->next_hop.n +
+           r->unknown.n + result->reason.n + result->relay.n + result->remote_host.n +
+           result->remote_reply.n;
+}
+
+/* The recipients with their outcomes, from *at on, as many as fit. */
 static int build_request(struct active *a, enum bounce_kind kind, size_t *at,
                          struct bounce_request *r, uint32_t *subjects, size_t *count)
 {
     struct arena *arena = &r->message.arena;
+    size_t octets = 0;
 
     r->kind = kind;
     r->retry_until_s = a->entry->arrival_us / 1000000 + qmgr_config.queue_lifetime_s;
@@ -106,6 +116,10 @@ static int build_request(struct active *a, enum bounce_kind kind, size_t *at,
     for (; *at < a->loaded.outcomes.len && *count < NOTIFIED_AT_ONCE; (*at)++) {
         if (!is_subject(a, *at, kind))
             continue;
+        octets += request_octets(&a->loaded.message.recipients.items[*at],
+                                 &a->loaded.outcomes.items[*at].result);
+        if (*count > 0 && octets > NOTIFIED_OCTETS_MAX)
+            break;
         struct queue_recipient *to = array_push(&r->message.recipients);
         if (to == NULL)
             return -ENOMEM;

@@ -29,6 +29,7 @@ struct connection {
     struct list link;         /* in `connections` */
     size_t running;
     bool is_draining, is_drain_sent;
+    bool is_closed; /* by the sender */
 };
 
 struct job {
@@ -90,6 +91,8 @@ static void mark_dirty(struct job *job)
 
 void deliver_report(struct deliver_job *d, size_t i, const struct deliver_result *result)
 {
+    static const struct deliver_result too_long = {
+        .status = DELIVER_DEFERRED, .dsn = "4.3.0", .reason = SPAN_LIT("the result is too long")};
     struct job *job = d->reports;
     struct str one = {0};
 
@@ -98,9 +101,14 @@ void deliver_report(struct deliver_job *d, size_t i, const struct deliver_result
     job->reported[i] = true;
     if (d->times.done == 0)
         d->times.done = clock_wall_us();
+    deliver_result_encode(result, d->message->recipients.items[i].index, &one);
+    if (one.len > DELIVER_RESULT_MAX) {
+        str_clear(&one);
+        result = &too_long;
+        deliver_result_encode(result, d->message->recipients.items[i].index, &one);
+    }
     deliver_log(d->queue_id, &d->message->recipients.items[i], result, &d->times,
                 d->connection_use);
-    deliver_result_encode(result, d->message->recipients.items[i].index, &one);
     /* Both hold encoded results as values of their own: unsent ones may be cut
      * between messages. Without memory the result is lost: a duplicate, later. */
     uint32_t n = (uint32_t)one.len;
@@ -312,6 +320,16 @@ static void run_sender(void *arg)
             rc = task_cond_wait(&c->changed, DEADLINE_NONE);
         }
     }
+    /* Results that cannot be sent go to the next connection: this one would take jobs
+     * and never answer. */
+    if (rc < 0 && rc != -ECANCELED && c->ipc != NULL) {
+        struct ipc_conn *ipc = c->ipc;
+
+        log_warn("connection with qmgr: %s", error_text(rc));
+        c->is_closed = true;
+        c->ipc = NULL;
+        ipc_close(ipc);
+    }
 }
 
 static int send_ready(struct connection *c)
@@ -326,9 +344,9 @@ static int send_ready(struct connection *c)
 static int receive_loop(struct connection *c)
 {
     struct ipc_in *m;
-    int rc;
+    int rc = 0;
 
-    while ((rc = ipc_receive(c->ipc, &m, DEADLINE_NONE)) == 0) {
+    while (c->ipc != NULL && (rc = ipc_receive(c->ipc, &m, DEADLINE_NONE)) == 0) {
         if (ipc_is(m, "job")) {
             rc = start_job(c, m);
             if (rc < 0) {
@@ -441,7 +459,8 @@ void deliver_serve(int fd, const struct deliver_agent *agent)
     task_group_cancel(&sender);
     bool shield = task_shield(true);
     task_group_wait(&sender, DEADLINE_NONE);
-    ipc_close(ipc);
+    if (!c.is_closed)
+        ipc_close(ipc);
     task_shield(shield);
     hand_over(&c);
     shield = task_shield(true);

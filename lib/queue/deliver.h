@@ -100,7 +100,10 @@ void deliver_drain(void);
 /* Jobs that run now, in all connections. */
 size_t deliver_active(void);
 
-/* Report recipient i of the job (once each), and log the line that Postfix logs:
+enum { DELIVER_RESULT_MAX = 24 << 10 }; /* octets of an encoded result */
+
+/* Report recipient i of the job (once each; a result above DELIVER_RESULT_MAX becomes a
+ * deferral), and log the line that Postfix logs:
  *   QUEUEID: to=<..>, orig_to=<..>, relay=.., delay=.., delays=a/b/c/d, dsn=.., status=sent (..)
  * Sets times.done when it is 0. */
 void deliver_report(struct deliver_job *job, size_t i, const struct deliver_result *result);

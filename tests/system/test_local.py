@@ -34,7 +34,7 @@ included: u3@example.test, :include:/etc/passwd
 virtually: boss@example.test
 away: boss@example.test, u4@example.test, far@remote.test
 again: back@aliased.test
-"""
+crowd: """ + ", ".join(f"no-such-member-{n}@example.test" for n in range(1500)) + "\n"
 VIRTUAL = """boss@example.test u9@example.test
 back@aliased.test again@mx.example.test
 """
@@ -212,6 +212,15 @@ def test_members_here_and_away(lab):
     line = lab.wait_for_log(queue_id, f"to=<away@{HERE}>", "status=bounced")
     assert "dsn=5.4.6" in line and "mail forwarding loop" in line
     assert len(lab.sink.messages) == 1
+
+
+def test_an_alias_with_very_many_members(lab):
+    queue_id = send(lab, "crowd", "crowd", sender="u10@example.test")
+    lab.wait_for_log(queue_id, "removed")
+    def all_told():
+        reports = b"".join(lab.wait_for_messages(1, "u10"))
+        return all(f"Final-Recipient: rfc822; no-such-member-{n}@".encode() in reports for n in range(1500))
+    wait_for(all_told, 60)
 
 
 def test_aliases_of_both_kinds_that_turn_in_a_circle(lab):

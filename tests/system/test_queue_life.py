@@ -113,6 +113,19 @@ def test_a_refused_message_is_reported(new_lab):
     assert original.get_payload(0)["Message-ID"] == "<lost@client.test>"
 
 
+def test_many_refusals_with_many_words(new_lab):
+    words = "550 5.1.1 " + "This account is not here and has never been. " * 20
+    with Sink(replies={"RCPT": words}) as refusing:
+        lab = new_lab(main_cf=SHORT_TIMES + transports(no=refusing.port))
+        with lab.smtp() as client:
+            client.sendmail("u1@example.test", [f"nobody{n}@no.test" for n in range(200)], suite.message("many"))
+        def told():
+            return {group["Final-Recipient"] for report in reports(lab, "u1")
+                    for group in list(report.iter_parts())[1].get_payload()[1:]}
+        suite.wait_for(lambda: len(told()) == 200, 40, lambda: lab.log()[-2000:])
+        suite.wait_for(lambda: "Mail queue is empty" in lab.tool("postqueue", "-p")[1])
+
+
 def test_retries_end_with_a_report(new_lab):
     lab = new_lab(main_cf=SHORT_TIMES + "maximal_queue_lifetime = 4s\nbounce_queue_lifetime = 4s\n" +
                   transports(dead=closed_port()))
