@@ -1,5 +1,6 @@
 /* bounce: turns results into notifications. See bounce(8). */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -212,41 +213,66 @@ static int on_start(const struct conf *conf)
     return config.queue == NULL ? -ENOMEM : 0;
 }
 
-/* Calls are served one after the other on a connection: qmgr has one, and
- * notifications are not in a hurry. */
-static int answer(struct ipc_conn *c, struct ipc_in *m)
+/* qmgr has one connection, and several calls on it: what they commit shares syncs. */
+struct call {
+    struct ipc_conn *c;
+    struct ipc_in *m;
+};
+
+static void run_call(void *arg)
 {
+    struct call *call = arg;
     struct bounce_request r;
     struct ipc_out reply = {0};
-    int rc = ipc_is(m, "notify") ? bounce_request_decode(&r, m) : ERR_PROTOCOL;
+    int rc = bounce_request_decode(&r, call->m);
 
-    if (ipc_is(m, "notify")) {
-        if (rc == 0)
-            rc = notify(&r);
-        bounce_request_fini(&r);
-    }
-    ipc_begin_reply(&reply, m);
+    if (rc == 0)
+        rc = notify(&r);
+    bounce_request_fini(&r);
+    ipc_begin_reply(&reply, call->m);
     ipc_put_i64(&reply, "error", rc);
-    rc = ipc_send(c, &reply, deadline_in(config.ipc_timeout_ms));
+    ipc_send(call->c, &reply, deadline_in(config.ipc_timeout_ms));
     ipc_out_fini(&reply);
+    ipc_in_free(call->m);
+    free(call);
+}
+
+/* Takes m. */
+static int start_call(struct task_group *calls, struct ipc_conn *c, struct ipc_in *m)
+{
+    struct call *call = ipc_is(m, "notify") ? NEW(struct call) : NULL;
+    int rc = !ipc_is(m, "notify") ? ERR_PROTOCOL : call == NULL ? -ENOMEM : 0;
+
+    if (rc == 0) {
+        *call = (struct call){c, m};
+        rc = task_group_spawn(calls, "bounce-call", run_call, call);
+    }
+    if (rc < 0) {
+        free(call);
+        ipc_in_free(m);
+    }
     return rc;
 }
 
 static void on_client(struct service_client *client)
 {
+    struct task_group calls;
     struct ipc_conn *c;
     struct ipc_in *m;
+    int rc = 0;
 
     if (ipc_accept(&c, client->fd, BOUNCE_PROTOCOL, BOUNCE_PROTOCOL_VERSION,
                    deadline_in(HELLO_MS)) < 0)
         return;
-    while (ipc_receive(c, &m, DEADLINE_NONE) == 0) {
-        int rc = answer(c, m);
-        ipc_in_free(m);
-        if (rc < 0)
-            break;
-    }
+    task_group_init(&calls);
+    while (rc == 0 && (rc = ipc_receive(c, &m, DEADLINE_NONE)) == 0)
+        rc = start_call(&calls, c, m);
+    if (task_is_cancelled())
+        task_group_cancel(&calls);
+    bool shield = task_shield(true);
+    task_group_wait(&calls, DEADLINE_NONE);
     ipc_close(c);
+    task_shield(shield);
 }
 
 static void on_stop(void)

@@ -12,8 +12,13 @@
 
 /* One notification: recipients, and octets about them, which fit a message to bounce. */
 enum { NOTIFIED_AT_ONCE = 200, NOTIFIED_OCTETS_MAX = 40 << 10 };
+/* Messages whose notifications are made at once: each holds its content meanwhile, and
+ * together they share the syncs of their commits. */
+enum { NOTIFIERS_MAX = 32 };
 
 static struct ipc_client *bounce;
+static struct list unnotified = {&unnotified, &unnotified}; /* struct active.link */
+static unsigned notifiers;
 
 int finish_init(void)
 {
@@ -322,10 +327,8 @@ static void conclude(struct active *a)
         defer_message(a);
 }
 
-static void run_notifications(void *arg)
+static void send_notifications(struct active *a)
 {
-    struct active *a = arg;
-
     if (!a->is_delete_wanted && has_subject(a, BOUNCE_FAILURE))
         notify(a, BOUNCE_FAILURE);
     if (!a->is_delete_wanted && has_subject(a, BOUNCE_SUCCESS))
@@ -333,6 +336,29 @@ static void run_notifications(void *arg)
     if (!a->is_delete_wanted && is_delay_due(a) && notify(a, BOUNCE_DELAY) == 0)
         a->loaded.flags |= ENTRY_WARNED;
     conclude(a);
+}
+
+static void run_notifier(void *arg)
+{
+    struct list *item;
+
+    /* What is left at the end of this qmgr is due at once for the next. */
+    while (!task_is_cancelled() && (item = list_pop(&unnotified)) != NULL)
+        send_notifications(LIST_ITEM(item, struct active, link));
+    notifiers--;
+}
+
+static void start_notifier(void)
+{
+    struct list *item;
+
+    if (notifiers >= NOTIFIERS_MAX)
+        return;
+    if (tasks_spawn("notify", run_notifier, NULL) == 0)
+        notifiers++;
+    else if (notifiers == 0)
+        while ((item = list_pop(&unnotified)) != NULL)
+            conclude(LIST_ITEM(item, struct active, link));
 }
 
 void finish_pass(struct active *a)
@@ -346,8 +372,11 @@ void finish_pass(struct active *a)
     bool is_quiet = a->is_delete_wanted || (!has_subject(a, BOUNCE_FAILURE) &&
                                             !has_subject(a, BOUNCE_SUCCESS) && !is_delay_due(a));
     /* A notification may take long, and agents forget their results before it ends. */
-    if (!is_quiet)
-        ledger_write_state(a->entry, &a->loaded);
-    if (is_quiet || tasks_spawn("notify", run_notifications, a) < 0)
+    if (is_quiet) {
         conclude(a);
+        return;
+    }
+    ledger_write_state(a->entry, &a->loaded);
+    list_append(&unnotified, &a->link);
+    start_notifier();
 }
