@@ -1,6 +1,7 @@
 #include "service/log_channel.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -10,6 +11,19 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "task/task.h"
+
+enum {
+    BACKLOG_MAX = 1 << 20, /* octets of packets that wait for room in the socket */
+    RETRY_MS = 20,
+    CLOSE_MS = 1000, /* what a process that ends gives them */
+};
+
+enum sending { SENT, FULL, AWAY };
+
+/* In front of each packet of the backlog. */
+struct backlog_head {
+    uint32_t octets, lines;
+};
 
 static struct {
     pthread_mutex_t mutex; /* lines come from worker threads too */
@@ -21,8 +35,11 @@ static struct {
     int64_t next_connect_ms;
     struct str batch;
     size_t batch_lines;
+    struct str backlog; /* packets, each behind its head; the first ones were sent */
+    size_t backlog_sent;
     uint64_t dropped, dropped_untold;
     struct task_turn_hook hook;
+    struct task_timer retry; /* of the loop thread */
 } channel = {.mutex = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
 
 static void connect_channel(void)
@@ -41,22 +58,65 @@ static void connect_channel(void)
         fd_close(&channel.fd);
 }
 
-/* One packet, with the mutex held. False when it did not get through. */
-static bool send_packet(struct span packet)
+static void drop_lines(uint64_t count)
+{
+    channel.dropped += count;
+    channel.dropped_untold += count;
+}
+
+/* One packet, with the mutex held. */
+static enum sending send_packet(struct span packet)
 {
     for (int attempt = 0; attempt < 2; attempt++) {
         connect_channel();
         if (channel.fd < 0)
-            return false;
+            return AWAY;
         if (send(channel.fd, packet.p, packet.n, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
-            return true;
-        if (errno == EAGAIN || errno == ENOBUFS || errno == EMSGSIZE)
-            return false;
+            return SENT;
+        if (errno == EMSGSIZE) { /* it never will: no record is that long */
+            drop_lines(1);
+            return SENT;
+        }
+        if (errno == EAGAIN || errno == ENOBUFS)
+            return FULL;
         /* postlogd ended: its successor has the same listener. */
         fd_close(&channel.fd);
         channel.next_connect_ms = 0;
     }
-    return false;
+    return AWAY;
+}
+
+/* False while something waits. */
+static bool send_backlog(void)
+{
+    while (channel.backlog_sent < channel.backlog.len) {
+        struct span rest = span_drop(str_span(&channel.backlog), channel.backlog_sent);
+        struct backlog_head head;
+
+        memcpy(&head, rest.p, sizeof(head));
+        if (send_packet(span_take(span_drop(rest, sizeof(head)), head.octets)) != SENT)
+            return false;
+        channel.backlog_sent += sizeof(head) + head.octets;
+    }
+    str_fini(&channel.backlog);
+    channel.backlog_sent = 0;
+    return true;
+}
+
+static void put_off(struct span packet, size_t lines)
+{
+    struct backlog_head head = {(uint32_t)packet.n, (uint32_t)lines};
+
+    str_drop_front(&channel.backlog, channel.backlog_sent);
+    channel.backlog_sent = 0;
+    if (channel.backlog.len + sizeof(head) + packet.n > BACKLOG_MAX ||
+        str_reserve(&channel.backlog, sizeof(head) + packet.n) < 0) {
+        channel.backlog.error = 0;
+        drop_lines(lines);
+        return;
+    }
+    str_append(&channel.backlog, span_make(&head, sizeof(head)));
+    str_append(&channel.backlog, packet);
 }
 
 static void tell_dropped(void)
@@ -68,33 +128,54 @@ static void tell_dropped(void)
     snprintf(text, sizeof(text), "warning: %llu log lines were dropped: the log is too slow",
              (unsigned long long)channel.dropped_untold);
     record.text = span_cstr(text);
-    if (log_record_encode(&packet, &record) == 0 && send_packet(str_span(&packet)))
+    if (log_record_encode(&packet, &record) == 0 && send_packet(str_span(&packet)) == SENT)
         channel.dropped_untold = 0;
     str_fini(&packet);
 }
 
+/* In order: what was put off, how many lines are missing behind it, what is new. */
 static void send_batch(void)
 {
+    bool is_free = send_backlog();
+    enum sending result = FULL;
+
+    if (is_free && channel.dropped_untold > 0)
+        tell_dropped();
     if (channel.batch_lines == 0)
         return;
-    if (channel.dropped_untold > 0)
-        tell_dropped();
-    if (channel.dropped_untold > 0 || !send_packet(str_span(&channel.batch))) {
-        if (channel.is_stderr_wanted && channel.fd < 0) {
-            if (write(STDERR_FILENO, str_cstr(&channel.batch), channel.batch.len) < 0)
-                errno = 0; /* there is nobody left to tell */
-        } else {
-            channel.dropped += channel.batch_lines;
-            channel.dropped_untold += channel.batch_lines;
-        }
+    if (is_free && channel.dropped_untold == 0)
+        result = send_packet(str_span(&channel.batch));
+    if (result == AWAY && channel.is_stderr_wanted) {
+        if (write(STDERR_FILENO, str_cstr(&channel.batch), channel.batch.len) < 0)
+            errno = 0; /* there is nobody left to tell */
+    } else if (result != SENT && channel.dropped_untold > 0) {
+        drop_lines(channel.batch_lines); /* behind those that are missing already */
+    } else if (result != SENT) {
+        put_off(str_span(&channel.batch), channel.batch_lines);
     }
     str_clear(&channel.batch);
     channel.batch_lines = 0;
 }
 
+/* A process that has nothing more to log still sends what waits. */
+static void plan_retry(void)
+{
+    bool is_waiting = channel.backlog.len > 0 || channel.dropped_untold > 0;
+
+    if (is_waiting && !channel.retry.is_armed)
+        task_timer_set(&channel.retry, deadline_in(RETRY_MS));
+}
+
+static void retry_expired(struct task_timer *timer)
+{
+    log_channel_flush();
+    plan_retry();
+}
+
 static void flush_turn(struct task_turn_hook *hook)
 {
     log_channel_flush();
+    plan_retry();
 }
 
 static void take_line(void *arg, enum log_level level, struct span text)
@@ -112,8 +193,7 @@ static void take_line(void *arg, enum log_level level, struct span text)
     } else {
         str_truncate(&channel.batch, before);
         channel.batch.error = 0;
-        channel.dropped++;
-        channel.dropped_untold++;
+        drop_lines(1);
     }
     /* What may be the last line of this process does not wait for the turn's
      * end, and a worker thread cannot ask for it. */
@@ -130,6 +210,7 @@ void log_channel_open(const char *path, bool is_stderr_wanted)
     snprintf(channel.path, sizeof(channel.path), "%s", path);
     channel.is_stderr_wanted = is_stderr_wanted;
     channel.hook.flush = flush_turn;
+    channel.retry.expired = retry_expired;
     pthread_mutex_lock(&channel.mutex);
     connect_channel();
     pthread_mutex_unlock(&channel.mutex);
@@ -156,11 +237,19 @@ uint64_t log_channel_dropped(void)
 
 void log_channel_close(void)
 {
+    deadline_t end = deadline_in(CLOSE_MS);
+
     log_set_sink(NULL, NULL);
     pthread_mutex_lock(&channel.mutex);
     send_batch();
+    while (!send_backlog() && channel.fd >= 0 && clock_mono_ms() < end) {
+        struct pollfd room = {.fd = channel.fd, .events = POLLOUT};
+        poll(&room, 1, RETRY_MS);
+    }
     channel.is_batching = false;
     fd_close(&channel.fd);
     str_fini(&channel.batch);
+    str_fini(&channel.backlog);
+    channel.backlog_sent = 0;
     pthread_mutex_unlock(&channel.mutex);
 }

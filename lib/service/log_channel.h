@@ -3,8 +3,9 @@
  *
  * A line is one record; all records of a loop turn leave as one packet over
  * SOCK_SEQPACKET to the socket "postlog" in run/. A channel that is full or away
- * never makes mail wait: lines are dropped and counted, and the next line that
- * gets through is preceded by their number. master keeps the listener, so what
+ * never makes mail wait: packets are put off, a megabyte of them; beyond that lines
+ * are dropped and counted, and the next line that gets through is preceded by their
+ * number. master keeps the listener, so what
  * is sent while postlogd restarts waits there.
  *
  * A record: LEVEL TIME TAG TAB TEXT LF. LEVEL is one digit (enum log_level), TIME

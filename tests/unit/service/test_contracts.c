@@ -4,15 +4,19 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include <errno.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "service/control.h"
 #include "service/inherit.h"
 #include "service/log_channel.h"
@@ -160,6 +164,70 @@ static void test_log_records(void **state)
     str_fini(&packet);
 }
 
+/* A reader that was slow for a while gets all lines; one that is too slow is told how
+ * many it did not get. */
+static void read_lines(int fd, unsigned *lines, unsigned *told)
+{
+    static char packet[LOG_CHANNEL_PACKET_MAX];
+    ssize_t n;
+
+    while ((n = recv(fd, packet, sizeof(packet), MSG_DONTWAIT)) > 0) {
+        struct span rest = span_make(packet, (size_t)n);
+        struct log_record r;
+
+        while (log_record_decode(&rest, &r) == 0) {
+            if (span_search(r.text, SPAN_LIT("log lines were dropped")) >= 0)
+                (*told)++;
+            else
+                (*lines)++;
+        }
+        log_channel_flush();
+    }
+}
+
+static void log_many(const char *words, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        log_info("%u %s", i, words);
+}
+
+static void test_log_channel_backlog(void **state)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char directory[] = "/tmp/waypost-log.XXXXXX", words[200];
+    unsigned lines = 0, told = 0;
+
+    assert_non_null(mkdtemp(directory));
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/log", directory);
+    int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(listener, 5), 0);
+    log_channel_open(address.sun_path, false);
+    int fd = accept(listener, NULL, NULL);
+    assert_true(fd >= 0);
+    memset(words, 'w', sizeof(words) - 1);
+    words[sizeof(words) - 1] = '\0';
+
+    log_many(words, 3000);
+    read_lines(fd, &lines, &told);
+    assert_int_equal(lines, 3000);
+    assert_int_equal(told, 0);
+    assert_int_equal(log_channel_dropped(), 0);
+
+    lines = 0;
+    log_many(words, 20000);
+    read_lines(fd, &lines, &told);
+    log_info("after");
+    read_lines(fd, &lines, &told);
+    assert_true(lines > 3000 && told == 1);
+    assert_int_equal(lines + log_channel_dropped(), 20001);
+    log_channel_close();
+    close(fd);
+    close(listener);
+    unlink(address.sun_path);
+    rmdir(directory);
+}
+
 static void test_log_records_hostile(void **state)
 {
     static const char *const rows[] = {
@@ -240,6 +308,7 @@ int main(void)
         cmocka_unit_test(test_control_long_text_is_cut),
         cmocka_unit_test(test_control_hostile),
         cmocka_unit_test(test_log_records),
+        cmocka_unit_test(test_log_channel_backlog),
         cmocka_unit_test(test_log_records_hostile),
         cmocka_unit_test(test_page_is_read_as_hostile),
         cmocka_unit_test(test_note_address),
