@@ -130,11 +130,11 @@ static int send_notification(const struct bounce_request *r, struct report_optio
 
 /* --- who is told -------------------------------------------------------------------------- */
 
+/* Our own: another host's postmaster notification is returned to that host. */
 static bool is_double_bounce(struct span sender)
 {
-    struct span local = route_local_part(sender);
-
-    return span_ieq(local, span_cstr(config.double_bounce_sender));
+    return span_ieq(route_local_part(sender), span_cstr(config.double_bounce_sender)) &&
+           span_ieq(route_domain(sender), span_cstr(config.myhostname));
 }
 
 /* From an address whose failures end here. */

@@ -219,7 +219,8 @@ def notices(port, sink):
     with smtplib.SMTP("127.0.0.1", port, local_hostname="client.test", timeout=suite.PATIENCE) as client:
         client.sendmail("a@client.test", ["gone@no.test", "busy@no.test"], suite.message("to-two"))
         client.sendmail("", ["gone@no.test"], suite.message("from-nobody"))
-    suite.wait_for(lambda: len(sink.messages) >= 5, 40)
+        client.sendmail("double-bounce@client.test", ["gone@no.test"], suite.message("from-a-neighbour"))
+    suite.wait_for(lambda: len(sink.messages) >= 7, 40)
     return sorted((notice_shape(to[0], body) for _, to, body in sink.messages), key=repr)
 
 
