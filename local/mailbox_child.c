@@ -15,6 +15,8 @@ enum { WORDS_MAX = 4096, PIECE_OCTETS = 65536 };
 struct run {
     const struct mailbox_child *child;
     struct str *why;
+    pid_t pid;
+    int words; /* what the child says */
     int rc;
 };
 
@@ -58,41 +60,70 @@ static int spawn(const struct mailbox_child *child, int message, int words, pid_
     return -rc;
 }
 
-static int wait_for(pid_t pid)
-{
-    int status;
-
-    while (waitpid(pid, &status, 0) < 0) {
-        if (errno != EINTR)
-            return -errno;
-    }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : DEPOSIT_TRY_AGAIN;
-}
-
-static void run(void *arg)
+static void run_start(void *arg)
 {
     struct run *r = arg;
     int message = memfd_create("message", MFD_CLOEXEC), words[2] = {-1, -1};
-    pid_t pid;
 
     r->rc = message < 0 ? -errno : write_message(r->child, message);
     if (r->rc == 0 && pipe2(words, O_CLOEXEC) < 0)
         r->rc = -errno;
     if (r->rc == 0)
-        r->rc = spawn(r->child, message, words[1], &pid);
+        r->rc = spawn(r->child, message, words[1], &r->pid);
+    if (r->rc < 0)
+        fd_close(&words[0]);
+    r->words = words[0];
     fd_close(&words[1]);
-    if (r->rc == 0) {
-        (void)fd_read_file(words[0], r->why, WORDS_MAX);
-        r->rc = wait_for(pid);
-    }
-    fd_close(&words[0]);
     fd_close(&message);
+}
+
+/* The child's words, until it ended. */
+static int read_words(struct run *r)
+{
+    struct task_fd watched;
+    char piece[512];
+    ssize_t n;
+    int rc = fcntl(r->words, F_SETFL, O_NONBLOCK) < 0 ? -errno : task_fd_init(&watched, r->words);
+
+    if (rc < 0)
+        return rc;
+    while ((n = read(r->words, piece, sizeof(piece))) != 0) {
+        if (n > 0 && r->why->len < WORDS_MAX)
+            str_append(r->why, span_make(piece, (size_t)n));
+        else if (n < 0 && errno != EAGAIN && errno != EINTR)
+            break;
+        if (n < 0 && task_fd_wait(&watched, TASK_READABLE, DEADLINE_NONE) < 0)
+            break;
+    }
+    task_fd_fini(&watched);
+    return 0;
+}
+
+static void run_wait(void *arg)
+{
+    struct run *r = arg;
+    int status, rc;
+
+    while ((rc = waitpid(r->pid, &status, 0)) < 0 && errno == EINTR)
+        ;
+    r->rc = rc < 0 ? -errno : WIFEXITED(status) ? WEXITSTATUS(status) : DEPOSIT_TRY_AGAIN;
 }
 
 int mailbox_child_run(const struct mailbox_child *child, struct str *why)
 {
-    struct run r = {.child = child, .why = why};
-    int rc = task_offload(TASK_POOL_SYNC, run, &r);
+    struct run r = {.child = child, .why = why, .words = -1};
+    /* A child that writes is waited for whatever happens, and it may wait for a lock: not
+     * on a thread, of which there are few. */
+    bool shield = task_shield(true);
+    int rc = task_offload(TASK_POOL_SYNC, run_start, &r);
 
+    if (rc == 0)
+        rc = r.rc;
+    if (rc == 0) {
+        (void)read_words(&r);
+        rc = task_offload(TASK_POOL_SYNC, run_wait, &r);
+        fd_close(&r.words);
+    }
+    task_shield(shield);
     return rc < 0 ? rc : r.rc;
 }

@@ -14,7 +14,7 @@ struct mailbox_child {
     const struct queue_content *content;
 };
 
-/* Run it on a worker and wait: its exit code (DEPOSIT_TRY_AGAIN for anything that is
+/* Run it and wait: its exit code (DEPOSIT_TRY_AGAIN for anything that is
  * not one of them) and its words in *why. Negative: it could not be run. */
 TASK_WAITS int mailbox_child_run(const struct mailbox_child *child, struct str *why);
 

@@ -1,5 +1,6 @@
 """local: aliases, and delivery to Unix users. As root mail is delivered to the user "games", whom
 every Debian has, otherwise to whoever runs the tests."""
+import fcntl
 import mailbox
 import os
 import pwd
@@ -156,6 +157,30 @@ def test_mbox_while_somebody_holds_the_lock(lab):
             lab.wait_for_log(queue_id, "status=sent", seconds=2)
         os.unlink(lab.mbox + ".lock")
     wait_in_mbox(lab, "behind-lock")
+
+
+def test_a_locked_mailbox_delays_nobody_else(new_lab):
+    folder = tempfile.mkdtemp(prefix="waypost-locked.")
+    try:
+        os.chmod(folder, 0o755)
+        with open(f"{folder}/aliases", "w", encoding="utf-8") as out:
+            out.write("far far@remote.test\n")
+        with Sink() as sink:
+            lab = new_lab(main_cf=f"mail_spool_directory = {folder}\nalias_maps = texthash:{folder}/aliases\n"
+                                  f"relayhost = [{sink.address}]:{sink.port}\nsync_thread_count = 2\n")
+            lab.mbox = f"{folder}/{USER.pw_name}"
+            send(lab, USER.pw_name, "before")
+            wait_in_mbox(lab, "before")
+            with open(lab.mbox, "r+b") as held:
+                fcntl.lockf(held, fcntl.LOCK_EX)
+                for i in range(4):
+                    send(lab, USER.pw_name, f"locked{i}")
+                send(lab, "far", "not-locked")
+                wait_for(lambda: sink.messages, 10)
+            for i in range(4):
+                wait_in_mbox(lab, f"locked{i}")
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_backslash_means_the_mailbox(lab):
