@@ -376,7 +376,11 @@ static int receive(struct ipc_conn *c, struct ipc_in **m, deadline_t deadline)
 
         if (rc != -EAGAIN)
             return rc;
-        rc = receive_packet(c);
+        /* Replies alone, packet after packet, never leave this loop. */
+        rc = task_breathe();
+        if (rc < 0)
+            return rc;
+        rc = c->error != 0 ? c->error : receive_packet(c);
         if (rc == 0)
             continue;
         if (rc != -EAGAIN)

@@ -1,6 +1,7 @@
 /* Connections over socket pairs and sockets: two tasks in one process. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -339,6 +340,53 @@ TASK_TEST(versions)
     }
 }
 
+/* --- a peer that sends nothing but replies nobody asked for ---------------------- */
+
+enum { FLOOD_MS = 20000 };
+
+struct flood {
+    int fd;
+};
+
+/* Not for ever, so that the test fails and does not hang. */
+static void *send_replies(void *arg)
+{
+    struct str packet = {0};
+    struct flood *f = arg;
+    int64_t end = clock_mono_ms() + FLOOD_MS;
+
+    /* Quicker to send than to read. */
+    while (packet.len < 60000)
+        str_append_cstr(&packet, "reply 9 0 0\nid=3:999\n");
+
+    while (clock_mono_ms() < end && send(f->fd, packet.data, packet.len, MSG_NOSIGNAL) > 0)
+        ;
+    str_fini(&packet);
+    return NULL;
+}
+
+TASK_TEST(flood_of_replies_does_not_hold_the_loop)
+{
+    int pair[2];
+    struct flood flood = {0};
+    struct ipc_conn *c;
+    pthread_t thread;
+    int64_t began = clock_mono_ms();
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+    assert_int_equal(ipc_conn_new(&c, pair[0]), 0);
+    ipc_start_reader(c);
+    flood.fd = pair[1];
+    assert_int_equal(pthread_create(&thread, NULL, send_replies, &flood), 0);
+    for (int i = 0; i < 10; i++)
+        task_sleep(deadline_in(10));
+    assert_true(clock_mono_ms() - began < FLOOD_MS / 2);
+    assert_int_equal(ipc_error(c), 0);
+    ipc_close(c); /* ends a send that waits, too */
+    pthread_join(thread, NULL);
+    close(pair[1]);
+}
+
 TASK_TEST(hostile_hellos)
 {
     static const char *const packets[] = {
@@ -577,6 +625,7 @@ int main(void)
         cmocka_unit_test(server_dies_during_a_call),
         cmocka_unit_test(close_while_others_wait),
         cmocka_unit_test(versions),
+        cmocka_unit_test(flood_of_replies_does_not_hold_the_loop),
         cmocka_unit_test(hostile_hellos),
         cmocka_unit_test(descriptor_floods_are_closed),
         cmocka_unit_test(cancelled_receive_leaves_the_connection),
