@@ -12,7 +12,10 @@
 #include "master/master.h"
 #include "service/control.h"
 
-enum { SHORT_LIFE_MS = 1000 };
+enum {
+    SHORT_LIFE_MS = 1000,
+    SINGLE_END_MS = 45000, /* it lets its clients go after five seconds, and syncs what it has */
+};
 
 size_t entry_process_count(const struct service_entry *entry)
 {
@@ -48,12 +51,22 @@ void child_signal(struct child *child, int signo)
         kill(child->pid, signo);
 }
 
+/* Its successor waits for its end, which must not depend on its goodwill. */
+static void child_must_end(struct child *child)
+{
+    int64_t then = clock_mono_ms() + SINGLE_END_MS;
+
+    if (child->kind == SERVICE_SINGLE && (child->kill_ms == 0 || child->kill_ms > then))
+        child->kill_ms = then;
+}
+
 void child_drain(struct child *child)
 {
     if (child->state == CHILD_DRAINING)
         return;
     /* One that has not answered yet gets it from the socket when it has started. */
     child->state = CHILD_DRAINING;
+    child_must_end(child);
     control_send(child->control_fd, CONTROL_DRAIN, 0, NULL);
 }
 
@@ -61,7 +74,9 @@ void child_retire(struct child *child)
 {
     child_drain(child);
     child->entry = NULL;
-    child->kill_ms = clock_mono_ms() + master.drain_ms;
+    if (child->kill_ms == 0)
+        child->kill_ms = clock_mono_ms() + master.drain_ms;
+    child_must_end(child);
     list_remove(&child->link);
     list_append(&master.retired, &child->link);
 }
@@ -70,15 +85,12 @@ void child_retire(struct child *child)
 
 static void send_refused(struct child *child)
 {
-    const char *address;
+    struct str text = {0};
     int64_t now = clock_mono_ms();
 
-    for (unsigned i = 0;; i++) {
-        address = contain_refused(&child->entry->containment, now, i);
-        if (address == NULL)
-            return;
-        control_send(child->control_fd, CONTROL_REFUSE, 0, address);
-    }
+    for (unsigned i = 0; contain_refused(&child->entry->containment, now, i, &text); i++)
+        control_send(child->control_fd, CONTROL_REFUSE, 0, str_cstr(&text));
+    str_fini(&text);
 }
 
 static void child_ready(struct child *child)
@@ -87,6 +99,8 @@ static void child_ready(struct child *child)
 
     if (stats_read(child->page, &page) == 0)
         child->kind = (enum service_kind)page.kind;
+    if (child->state == CHILD_DRAINING)
+        child_must_end(child);
     if (child->state != CHILD_STARTING)
         return;
     child->state = CHILD_READY;
@@ -106,14 +120,21 @@ static void hear(struct child *child, const struct control_message *message)
         child_ready(child);
         break;
     case CONTROL_FAILED:
+        if (child->state != CHILD_STARTING || child->is_failed)
+            break;
+        child->is_failed = true;
         log_error("service %s: %s did not start: %.*s", child->name, child->program,
                   SPAN_ARG(message->text));
         break;
     case CONTROL_LIMITED:
+        /* No process takes more from the others than there is. */
         child->granted = message->number;
+        if (child->entry != NULL && child->granted > child->entry->total)
+            child->granted = child->entry->total;
         break;
     case CONTROL_BYE:
         child->state = CHILD_DRAINING;
+        child_must_end(child);
         break;
     default:
         break;
@@ -296,7 +317,9 @@ static void listen_to_child(void *arg)
         code = control_receive(child->control_fd, packet, &message);
         if (code == 0)
             hear(child, &message);
-        else if (code == -EAGAIN && task_fd_wait(&fd, TASK_READABLE, DEADLINE_NONE) < 0)
+        /* A child that talks without a pause must not keep master from the others. */
+        if ((code == -EAGAIN ? task_fd_wait(&fd, TASK_READABLE, DEADLINE_NONE) : task_breathe()) <
+            0)
             break;
     }
     task_fd_fini(&fd);

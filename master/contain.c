@@ -38,13 +38,17 @@ bool contain_is_active(const struct containment *c, int64_t now_ms)
     return now_ms < c->until_ms;
 }
 
-const char *contain_refused(const struct containment *c, int64_t now_ms, unsigned index)
+bool contain_refused(const struct containment *c, int64_t now_ms, unsigned index, struct str *out)
 {
+    str_clear(out);
     for (unsigned i = 0; i < CONTAIN_REFUSED_MAX; i++) {
-        if (now_ms < c->refused[i].until_ms && index-- == 0)
-            return c->refused[i].address;
+        int64_t left_ms = c->refused[i].until_ms - now_ms;
+
+        if (left_ms > 0 && index-- == 0)
+            return str_printf(out, "%lld %s", (long long)(left_ms + 999) / 1000,
+                              c->refused[i].address) == 0;
     }
-    return NULL;
+    return false;
 }
 
 void contain_start_failed(struct containment *c, int64_t now_ms, int64_t throttle_ms)

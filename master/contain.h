@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/str.h"
+
 enum {
     CONTAIN_WINDOW_MS = 60 * 1000,
     CONTAIN_PERIOD_MS = 10 * 60 * 1000,
@@ -37,8 +39,9 @@ struct containment {
  * when containment begins, or when it begins for one more client. */
 bool contain_crash(struct containment *c, int64_t now_ms, const char *address);
 bool contain_is_active(const struct containment *c, int64_t now_ms);
-/* The index-th address refused at this time, or NULL. */
-const char *contain_refused(const struct containment *c, int64_t now_ms, unsigned index);
+/* The index-th client refused at this time, as processes are told: "SECONDS ADDRESS".
+ * False when there is none. */
+bool contain_refused(const struct containment *c, int64_t now_ms, unsigned index, struct str *out);
 
 /* A start failed: no next one before ... (throttle_ms: the longest pause). */
 void contain_start_failed(struct containment *c, int64_t now_ms, int64_t throttle_ms);

@@ -47,9 +47,10 @@ struct child {
     bool is_wakeup_due;     /* once it is ready */
     bool is_reaped;
     bool is_term_sent, is_kill_sent;
+    bool is_failed, is_slow; /* said in the log */
     uint32_t granted; /* clients it may believe it may have */
     int64_t started_ms;
-    int64_t kill_ms;        /* retired: SIGTERM then; 0 never */
+    int64_t kill_ms;        /* SIGTERM then, when it still drains; 0 never */
     uint64_t cpu_ticks;     /* of its loop thread, at the last look */
     uint32_t busy_permille; /* over the last second */
     int exit_status;

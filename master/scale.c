@@ -28,13 +28,18 @@ static void read_page(const struct child *child, struct stats_page *page)
         memset(page, 0, sizeof(*page));
 }
 
-/* What counts against the limit: connections, or deliveries of an agent. */
+/* What counts against the limit: connections, or deliveries of an agent. The page
+ * says what the process likes: it cannot have more than it was given. */
 static uint64_t child_clients(const struct child *child)
 {
     struct stats_page page;
+    uint64_t clients, most = UINT32_MAX;
 
     read_page(child, &page);
-    return child->kind == SERVICE_AGENT ? page.work : page.clients;
+    clients = child->kind == SERVICE_AGENT ? page.work : page.clients;
+    if (child->entry != NULL && child->kind != SERVICE_SINGLE)
+        most = child->kind == SERVICE_AGENT ? child->entry->total : child->granted;
+    return clients < most ? clients : most;
 }
 
 /* Whether this process takes one more connection. */
@@ -333,13 +338,51 @@ static void warn_limit(struct service_entry *entry, const struct limits_load *lo
     }
 }
 
+/* Starts that take long (a large queue is read) are legal, and hold the service up. */
+static void tell_slow_start(struct child *child, int64_t now)
+{
+    if (child->state != CHILD_STARTING || child->is_slow ||
+        now - child->started_ms < WAIT_FOR_ANSWER_MS)
+        return;
+    child->is_slow = true;
+    log_warn("service %s: %s, pid %ld, is not ready after %d s", child->name, child->program,
+             (long)child->pid, WAIT_FOR_ANSWER_MS / 1000);
+}
+
+static void end_overdue(struct child *child, int64_t now)
+{
+    if (child->kill_ms == 0 || now < child->kill_ms)
+        return;
+    if (!child->is_term_sent) {
+        if (child->kind == SERVICE_SINGLE)
+            log_warn("service %s: pid %ld was told to end and does not: its successor waits",
+                     child->name, (long)child->pid);
+        else
+            log_info("service %s: pid %ld of an earlier configuration still has %llu sessions "
+                     "after drain_time_limit: ending them",
+                     child->name, (long)child->pid, (unsigned long long)child_clients(child));
+        child->is_term_sent = true;
+        child->kill_ms = now + KILL_AFTER_MS;
+        child_signal(child, SIGTERM);
+    } else if (!child->is_kill_sent) {
+        child->is_kill_sent = true;
+        child_signal(child, SIGKILL);
+    }
+}
+
 static void tick_entry(struct service_entry *entry, int64_t now, int64_t elapsed_ms)
 {
     struct limits_load load;
     bool was_contained = entry->is_contained;
 
     LIST_FOR(item, &entry->children)
-    measure(LIST_ITEM(item, struct child, link), elapsed_ms);
+    {
+        struct child *child = LIST_ITEM(item, struct child, link);
+
+        measure(child, elapsed_ms);
+        tell_slow_start(child, now);
+        end_overdue(child, now);
+    }
     wake_entry(entry, now);
     load = look(entry);
     entry->busy_seconds = load.busy_permille >= master.busy_permille ? entry->busy_seconds + 1 : 0;
@@ -351,23 +394,6 @@ static void tick_entry(struct service_entry *entry, int64_t now, int64_t elapsed
                  entry->config->name, CONTAIN_PERIOD_MS / 60000);
 }
 
-static void tick_retired(struct child *child, int64_t now)
-{
-    if (child->kill_ms == 0 || now < child->kill_ms)
-        return;
-    if (!child->is_term_sent) {
-        log_info("service %s: pid %ld of an earlier configuration still has %llu sessions after "
-                 "drain_time_limit: ending them",
-                 child->name, (long)child->pid, (unsigned long long)child_clients(child));
-        child->is_term_sent = true;
-        child->kill_ms = now + KILL_AFTER_MS;
-        child_signal(child, SIGTERM);
-    } else if (!child->is_kill_sent) {
-        child->is_kill_sent = true;
-        child_signal(child, SIGKILL);
-    }
-}
-
 void scale_tick(void)
 {
     static int64_t last_ms;
@@ -377,6 +403,6 @@ void scale_tick(void)
     LIST_FOR(item, &master.entries)
     tick_entry(LIST_ITEM(item, struct service_entry, link), now, elapsed);
     LIST_FOR(item, &master.retired)
-    tick_retired(LIST_ITEM(item, struct child, link), now);
+    end_overdue(LIST_ITEM(item, struct child, link), now);
     task_cond_broadcast(&master.changed);
 }

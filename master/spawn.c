@@ -39,7 +39,7 @@ static void free_words(spawn_words *words)
 static void build_command(spawn_words *words, const struct service_entry *entry, uint32_t limit)
 {
     char number[16];
-    const char *address;
+    struct str refused = {0};
 
     add_word(words, entry->program);
     add_word(words, "-n");
@@ -55,11 +55,11 @@ static void build_command(spawn_words *words, const struct service_entry *entry,
         add_word(words, "-s");
         add_word(words, entry->listeners.items[i]->label);
     }
-    for (unsigned i = 0; (address = contain_refused(&entry->containment, clock_mono_ms(), i));
-         i++) {
+    for (unsigned i = 0; contain_refused(&entry->containment, clock_mono_ms(), i, &refused); i++) {
         add_word(words, "-r");
-        add_word(words, address);
+        add_word(words, str_cstr(&refused));
     }
+    str_fini(&refused);
     for (unsigned i = 0; i < entry->options->verbose; i++)
         add_word(words, "-v");
     for (size_t i = 0; i < entry->options->override_count; i++) {

@@ -41,24 +41,34 @@ void accept_publish(void)
     page->log_dropped = log_channel_dropped();
 }
 
-void accept_refuse(struct span address)
+void accept_refuse(struct span text)
 {
-    struct net_address *slot;
-    struct net_address parsed;
+    struct refused_client *slot, refused;
+    struct span seconds;
+    uint32_t n;
 
-    if (net_address_parse(address, &parsed) < 0)
+    if (!span_next(&text, ' ', &seconds) || span_to_u32(seconds, &n) < 0 ||
+        net_address_parse(text, &refused.address) < 0)
         return;
+    refused.until = deadline_in((int64_t)n * 1000);
+    for (size_t i = process.refused.len; i-- > 0;) {
+        slot = &process.refused.items[i];
+        if (slot->until <= clock_mono_ms() || net_address_eq(&slot->address, &refused.address))
+            array_remove(&process.refused, i);
+    }
     if (process.refused.len == REFUSED_MAX)
         array_remove(&process.refused, 0);
     slot = array_push(&process.refused);
     if (slot != NULL)
-        *slot = parsed;
+        *slot = refused;
 }
 
 static bool is_refused(const struct net_address *peer)
 {
     for (size_t i = 0; i < process.refused.len; i++) {
-        if (net_address_eq(&process.refused.items[i], peer))
+        const struct refused_client *refused = &process.refused.items[i];
+
+        if (net_address_eq(&refused->address, peer) && refused->until > clock_mono_ms())
             return true;
     }
     return false;

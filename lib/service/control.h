@@ -7,7 +7,8 @@
  * itself by a newer version in between:
  *
  *     master -> service   limit N        most clients or deliveries from now on
- *                         refuse ADDRESS this client took a process down: close it
+ *                         refuse SECONDS ADDRESS
+ *                                        this client took a process down: close it
  *                         wakeup         the entry's wake-up timer
  *                         drain          no new clients; end after the last one
  *     service -> master   ready          start-up is complete

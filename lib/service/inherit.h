@@ -3,7 +3,7 @@
  * fixed numbers. Both ends are here.
  *
  *     PROGRAM -n ENTRY -t TYPE [-s SOCKET]... -c CONFIG_DIRECTORY [-l LIMIT] [-v]
- *             [-r ADDRESS]...
+ *             [-r "SECONDS ADDRESS"]...
  *             [-o NAME=VALUE]... [ARGUMENT...]
  *
  * Descriptor 3 is the control socket, 4 the statistics page, 5 main.cf as master

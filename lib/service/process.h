@@ -10,6 +10,11 @@
 #include "service/stats.h"
 #include "task/task.h"
 
+struct refused_client {
+    struct net_address address;
+    deadline_t until;
+};
+
 struct process {
     const struct service *service;
     struct inherit inherit;
@@ -26,7 +31,8 @@ struct process {
     bool is_full_told;
     bool is_draining;
     bool is_waking; /* on_wakeup runs */
-    ARRAY(struct net_address) refused;
+    ARRAY(struct refused_client) refused;
+    deadline_t end; /* of a drain that master does not watch over */
     struct task_cond changed; /* drain, limit or client count */
     struct task_group clients, helpers;
     struct task_group carriers; /* connections over which clients are handed in */
@@ -39,8 +45,8 @@ extern struct process process;
 void accept_run(void *listener_index);
 /* accept.c: bring the page's figures up to date. */
 void accept_publish(void);
-/* A client that took a process down before, by its address as text. */
-void accept_refuse(struct span address);
+/* A client that took a process down before: "SECONDS ADDRESS". */
+void accept_refuse(struct span text);
 void accept_set_limit(uint32_t limit);
 
 /* Begin to drain; idempotent. */

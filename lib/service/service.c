@@ -28,7 +28,7 @@ enum {
     CANCEL_WAIT_MS = 10000, /* for cancelled sessions to say goodbye */
 };
 
-struct process process = {.control_fd = -1};
+struct process process = {.control_fd = -1, .end = DEADLINE_NONE};
 static struct stats_page private_page; /* stand-alone */
 static struct {
     const char *parameter;
@@ -320,6 +320,7 @@ static void follow_master(void *arg)
     if (!task_is_cancelled() && !process.is_draining) {
         log_info("master is gone: finishing %llu sessions",
                  (unsigned long long)process.client_count);
+        process.end = deadline_in(conf_ms(process.conf, "drain_time_limit"));
         process_drain();
     }
 }
@@ -350,8 +351,8 @@ static void finish_clients(bool is_cancelled)
     if (!is_cancelled && is_single) {
         if (process.service->on_drain != NULL)
             task_group_wait(&process.clients, deadline_in(SINGLE_DRAIN_MS));
-    } else if (!is_cancelled && task_group_wait(&process.clients, DEADLINE_NONE) == 0) {
-        while (process.client_count > 0 && task_cond_wait(&process.changed, DEADLINE_NONE) == 0) {
+    } else if (!is_cancelled && task_group_wait(&process.clients, process.end) == 0) {
+        while (process.client_count > 0 && task_cond_wait(&process.changed, process.end) == 0) {
             /* clients without a task of their own go on */
         }
     }

@@ -5,6 +5,7 @@
  *     crash                       dies by SIGSEGV, with the client in the crash note
  *     exit N                      ends the process with that status
  *     burn MS                     uses the processor
+ *     chatter MS                  talks to master without a pause
  *     open PATH | socket          tries what the sandbox forbids: "errno N"
  *     exec                        tries what the sandbox kills for
  *     log TEXT                    writes a log line
@@ -13,6 +14,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +25,8 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "service/control.h"
+#include "service/inherit.h"
 #include "service/service.h"
 
 static void reply(int fd, const char *text)
@@ -37,6 +41,17 @@ static void burn(long ms)
 
     while (clock_mono_ms() < end)
         task_breathe();
+}
+
+static void chatter(long ms)
+{
+    int64_t end = clock_mono_ms() + ms;
+    struct pollfd master = {.fd = INHERIT_CONTROL_FD, .events = POLLOUT};
+
+    while (clock_mono_ms() < end) {
+        if (control_send(master.fd, CONTROL_LIMITED, UINT32_MAX, NULL) < 0)
+            poll(&master, 1, 10);
+    }
 }
 
 static void crash(void)
@@ -66,6 +81,8 @@ static bool obey(int fd, char *line)
         _exit(atoi(line + 5));
     if (strncmp(line, "burn ", 5) == 0)
         burn(atol(line + 5));
+    if (strncmp(line, "chatter ", 8) == 0)
+        chatter(atol(line + 8));
     if (strncmp(line, "log ", 4) == 0)
         log_info("%s", line + 4);
     if (strcmp(line, "exec") == 0)

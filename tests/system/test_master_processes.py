@@ -408,6 +408,21 @@ def test_drain_time_limit(make_root):
     wait_for(lambda: not is_alive(pid), what="end after drain_time_limit")
 
 
+def test_master_listens_to_others_while_one_process_talks(make_root):
+    """And no process takes a larger part of the limit than there is."""
+    instance = make_root(echo="20")
+    noisy = instance.connect()
+    noisy.sock.sendall(b"chatter 6000\n")
+    name = f"127.0.0.1:{instance.port}"
+    time.sleep(1)
+    for _ in range(3):
+        began = time.monotonic()
+        assert [p["limit"] for p in instance.processes(name)] == [20]
+        assert time.monotonic() - began < 4
+    noisy.sock.settimeout(PATIENCE)
+    assert noisy.sock.recv(100) == b"chatter 6000\n"
+
+
 # --- crashes ---------------------------------------------------------------------------------
 
 
@@ -476,6 +491,17 @@ def test_killed_master_comes_back(make):
     pid = old.pid()
     old.close()
     wait_for(lambda: not is_alive(pid), what="end of the old process")
+
+
+def test_sessions_of_a_killed_master_end(make_root):
+    """Nobody watches over them but their own process."""
+    instance = make_root(main="drain_time_limit = 2s\n")
+    old = instance.connect()
+    pid, before = old.pid(), instance.master_pid()
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: not is_alive(pid), what="end after drain_time_limit")
+    wait_for(lambda: instance.master_pid() != before and instance.status(), what="next master")
+    assert instance.connect().ask("and on") == "and on"
 
 
 def test_new_binary_takes_over(make):

@@ -12,13 +12,24 @@
 
 #define MINUTE 60000
 
+/* "SECONDS ADDRESS" of a refused client, or NULL. */
+static const char *refused(const struct containment *c, int64_t now_ms, unsigned index)
+{
+    static struct str text;
+
+    if (contain_refused(c, now_ms, index, &text))
+        return str_cstr(&text);
+    str_fini(&text);
+    return NULL;
+}
+
 static void test_one_crash_is_an_accident(void **state)
 {
     struct containment c = {0};
 
     assert_false(contain_crash(&c, 1000, "192.0.2.1"));
     assert_false(contain_is_active(&c, 1001));
-    assert_null(contain_refused(&c, 1001, 0));
+    assert_null(refused(&c, 1001, 0));
     /* The next one comes too late. */
     assert_false(contain_crash(&c, 1001 + MINUTE, "192.0.2.1"));
     /* But that and a third are two in a minute. */
@@ -33,14 +44,14 @@ static void test_two_crashes(void **state)
     assert_true(contain_crash(&c, 6000, "192.0.2.2"));
     assert_true(contain_is_active(&c, 6000 + 10 * MINUTE - 1));
     assert_false(contain_is_active(&c, 6000 + 10 * MINUTE));
-    assert_string_equal(contain_refused(&c, 7000, 0), "192.0.2.2");
-    assert_null(contain_refused(&c, 7000, 1));
+    assert_string_equal(refused(&c, 7000, 0), "599 192.0.2.2");
+    assert_null(refused(&c, 7000, 1));
     /* While contained every crash counts, however late. */
     assert_true(contain_crash(&c, 6000 + 5 * MINUTE, "2001:db8::1"));
-    assert_string_equal(contain_refused(&c, 6000 + 5 * MINUTE, 1), "2001:db8::1");
+    assert_string_equal(refused(&c, 6000 + 5 * MINUTE, 1), "600 2001:db8::1");
     /* Each client is let in again after its own ten minutes. */
-    assert_string_equal(contain_refused(&c, 6000 + 11 * MINUTE, 0), "2001:db8::1");
-    assert_null(contain_refused(&c, 6000 + 15 * MINUTE, 0));
+    assert_string_equal(refused(&c, 6000 + 11 * MINUTE, 0), "240 2001:db8::1");
+    assert_null(refused(&c, 6000 + 15 * MINUTE, 0));
 }
 
 static void test_unknown_client(void **state)
@@ -49,7 +60,7 @@ static void test_unknown_client(void **state)
 
     contain_crash(&c, 5000, "");
     assert_true(contain_crash(&c, 6000, ""));
-    assert_null(contain_refused(&c, 7000, 0));
+    assert_null(refused(&c, 7000, 0));
 }
 
 static void test_table_of_refused_is_bounded(void **state)
@@ -62,11 +73,12 @@ static void test_table_of_refused_is_bounded(void **state)
         snprintf(address, sizeof(address), "192.0.2.%d", i);
         contain_crash(&c, 5000 + i, address);
     }
-    while (contain_refused(&c, 6000, n) != NULL)
+    while (refused(&c, 6000, n) != NULL)
         n++;
     assert_int_equal(n, CONTAIN_REFUSED_MAX);
-    for (n = 0; strcmp(contain_refused(&c, 6000, n), "192.0.2.99") != 0; n++)
-        ;
+    for (n = 0; strcmp(refused(&c, 6000, n), "600 192.0.2.99") != 0; n++)
+        assert_true(n < CONTAIN_REFUSED_MAX);
+    assert_null(refused(&c, 6000 + 15 * MINUTE, 0));
 }
 
 static void test_start_failures(void **state)
