@@ -48,7 +48,7 @@ struct child {
     bool is_reaped;
     bool is_term_sent, is_kill_sent;
     bool is_failed, is_slow; /* said in the log */
-    uint32_t granted; /* clients it may believe it may have */
+    uint32_t granted;        /* clients it may believe it may have */
     int64_t started_ms;
     int64_t kill_ms;        /* SIGTERM then, when it still drains; 0 never */
     uint64_t cpu_ticks;     /* of its loop thread, at the last look */
@@ -155,8 +155,16 @@ bool scale_is_unserved(const struct service_entry *entry);
 
 /* A new generation is in force: watch its listeners, start what must run. */
 void master_reloaded(void);
+/* Read the configuration anew, soon. */
+void master_reload(void);
 /* End everything, in order or (is_kill) at once. */
 void master_stop(bool is_kill);
+
+/* --- watch.c ---------------------------------------------------------------------------------- */
+
+/* Reload when a file that the present generation's processes have read changes. In a
+ * task; the files of the generation before are forgotten. */
+void watch_files(void);
 
 /* --- status.c --------------------------------------------------------------------------------- */
 

@@ -47,6 +47,7 @@ void master_reloaded(void)
              master.generation);
     if (listeners_watch() < 0)
         log_error("out of memory while watching listeners");
+    watch_files();
     is_handover_due = handover_is_due();
     LIST_FOR(item, &master.entries)
     {
@@ -58,6 +59,12 @@ void master_reloaded(void)
             entry->next_wakeup_ms = clock_mono_ms();
         scale_entry(entry);
     }
+    task_cond_broadcast(&master.changed);
+}
+
+void master_reload(void)
+{
+    is_reload_due = true;
     task_cond_broadcast(&master.changed);
 }
 
@@ -75,8 +82,7 @@ static void on_signal(int signo)
         children_reap();
         break;
     case SIGHUP:
-        is_reload_due = true;
-        task_cond_broadcast(&master.changed);
+        master_reload();
         break;
     default:
         master_stop(false);
@@ -249,6 +255,7 @@ static void first_task(void *arg)
              conf_string(master.conf, "mail_version"), master.config_directory,
              handover_fd >= 0 ? ", taking over from the master before" : "");
     children_reap();
+    watch_files();
     tell_manager("READY=1");
     live();
 }

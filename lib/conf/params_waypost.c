@@ -30,6 +30,10 @@ static const struct param rows[] = {
      "Most clients and services whose connections anvil counts at once."},
     {"drain_time_limit", PARAM_TIME, "1h", 1, 0, "all", PARAM_HONOURED,
      "Time that the sessions of a process may last after a reload has replaced it."},
+    {"file_check_interval", PARAM_TIME, "5s", 0, 86400, "master", PARAM_HONOURED,
+     "Time between two looks at the tables, lists and certificates that main.cf and master.cf "
+     "name; when one has changed, and is the same at the next look, new processes take over as "
+     "after a reload. 0: not looked at."},
     {"process_busy_share", PARAM_INT, "80", 5, 100, "master", PARAM_HONOURED,
      "Use of a core, in percent, from which on a service gets a further process, up to one for "
      "each core; fewer processes need less time for each message."},

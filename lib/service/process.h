@@ -32,7 +32,7 @@ struct process {
     bool is_draining;
     bool is_waking; /* on_wakeup runs */
     ARRAY(struct refused_client) refused;
-    deadline_t end; /* of a drain that master does not watch over */
+    deadline_t end;           /* of a drain that master does not watch over */
     struct task_cond changed; /* drain, limit or client count */
     struct task_group clients, helpers;
     struct task_group carriers; /* connections over which clients are handed in */

@@ -400,6 +400,40 @@ def test_bad_address_at_reload(make_root):
     assert instance.connect().value("word") == "one"
 
 
+def test_changed_table_reloads(make_root):
+    """What processes have read once is read by new ones when it changes; a database that is
+    written in place is not."""
+    instance = make_root(main="file_check_interval = 1s\n")
+    for name in ("table", "data.lmdb"):
+        with open(instance.path("etc", name), "w", encoding="ascii") as out:
+            out.write("a b\n")
+    instance.write_main("two", f"transport_maps = texthash:{instance.path('etc/table')}\n"
+                               f"virtual_alias_maps = hash:{instance.path('etc/data')}\n")
+    assert instance.waypost("reload")[0] == 0
+    old = instance.connect()
+    pid = old.pid()
+    with open(instance.path("etc/data.lmdb"), "a", encoding="ascii") as out:
+        out.write("in place\n")
+    time.sleep(3.5)
+    assert instance.connect().pid() == pid
+    with open(instance.path("etc/table.new"), "w", encoding="ascii") as out:
+        out.write("a c\n")
+    os.rename(instance.path("etc/table.new"), instance.path("etc/table"))
+    wait_for(lambda: f"{instance.path('etc/table')} has changed: reload" in instance.log())
+    wait_for(lambda: instance.connect().pid() != pid, what="a new process")
+    assert old.ask("still there") == "still there"
+    generation = instance.status()["generation"]
+    os.remove(instance.path("etc/table"))  # nothing to read: nothing happens
+    time.sleep(3.5)
+    assert instance.status()["generation"] == generation
+    shutil.copy2(instance.path("etc/data.lmdb"), instance.path("etc/data.new"))
+    with open(instance.path("etc/table"), "w", encoding="ascii") as out:
+        out.write("a d\n")
+    wait_for(lambda: instance.status()["generation"] == generation + 1, what="the table is back")
+    os.rename(instance.path("etc/data.new"), instance.path("etc/data.lmdb"))
+    wait_for(lambda: instance.status()["generation"] == generation + 2, what="another database")
+
+
 def test_drain_time_limit(make_root):
     instance = make_root(main="drain_time_limit = 2s\n")
     old = instance.connect()

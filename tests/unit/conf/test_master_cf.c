@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "conf/check.h"
 #include "conf/conf.h"
+#include "conf/files.h"
 #include "conf/master_cf.h"
 
 static struct conf *load_main(const char *text)
@@ -252,6 +253,52 @@ static void findings(void **state)
     assert_finding("content_filter = $x\n", smtp, -1, "");
 }
 
+static void names_the_files_it_depends_on(void **state)
+{
+    static const struct {
+        const char *path;
+        bool is_database;
+    } rows[] = {
+        {"/etc/a.lmdb", true},     {"/tables/transport", false},  {"/tables/access.lmdb", true},
+        {"/tables/relays", false}, {"/tables/class.cidr", false}, {"/tls/cert.pem", false},
+        {"/tls/chain.pem", false}, {"/tables/one.pcre", false},   {"/etc/resolv.conf", false},
+    };
+    struct conf *c = load_main("tables = /tables\n"
+                               "alias_maps = hash:/etc/a, nis:mail.aliases, inline:{ a=/no }\n"
+                               "transport_maps = proxy:texthash:$tables/transport\n"
+                               "relay_domains = example.org, !/tables/relays\n"
+                               "smtpd_client_restrictions = mine,\n"
+                               "  check_client_access { btree:$tables/access }\n"
+                               "mine = check_client_access cidr:/tables/class.cidr, permit\n"
+                               "smtpd_tls_cert_file = /tls/cert.pem\n"
+                               "queue_directory = /no/file\n");
+    struct master_cf *m = load(c, "smtp inet n - y - - smtpd\n"
+                                  "  -o smtpd_tls_chain_files=/tls/chain.pem,/tls/cert.pem\n"
+                                  "  -o virtual_alias_maps=pcre:$tables/one.pcre\n");
+    struct conf_files files = {0};
+
+    assert_int_equal(conf_files_find(c, m, &files), 0);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        size_t found = 0;
+
+        for (size_t k = 0; k < files.list.len; k++) {
+            if (strcmp(files.list.items[k].path, rows[i].path) != 0)
+                continue;
+            found++;
+            assert_int_equal(files.list.items[k].is_database, rows[i].is_database);
+        }
+        if (found != 1)
+            fail_msg("%s: found %zu times", rows[i].path, found);
+    }
+    for (size_t k = 0; k < files.list.len; k++) {
+        if (strncmp(files.list.items[k].path, "/no", 3) == 0)
+            fail_msg("%s is no such file", files.list.items[k].path);
+    }
+    conf_files_fini(&files);
+    master_cf_free(m);
+    conf_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +308,7 @@ int main(void)
         cmocka_unit_test(chroot_default_depends_on_the_level),
         cmocka_unit_test(absorbed_services),
         cmocka_unit_test(findings),
+        cmocka_unit_test(names_the_files_it_depends_on),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
