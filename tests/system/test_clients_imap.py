@@ -405,7 +405,7 @@ def test_two_clients_see_each_other_in_idle(lab):
     assert b"FETCH" in watcher.receive()
     writer.append("INBOX", None, None, message("new", BODY))
     assert watcher.receive() == b"* 2 EXISTS"
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 10  # test_imap.py: how quickly
     watcher.send(b"DONE")
     line = watcher.receive()
     while not line.startswith(b"c "):

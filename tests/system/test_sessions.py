@@ -211,11 +211,12 @@ def hello_prefix(lab, port, length):
 def test_vanishing_in_mid_handshake_leaves_nothing(lab, port, length):
     program = "smtpd" if port == "SMTPS_PORT" else "tlsproxy"
     reset(hello_prefix(lab, getattr(lab, port), length))
-    time.sleep(0.2)
+    wait_for(lambda: pids(lab, program))
+    time.sleep(0.5)
     before = {pid: descriptors(pid) for pid in pids(lab, program)}
     for _ in range(20):
         reset(hello_prefix(lab, getattr(lab, port), length))
-    wait_for(lambda: all(descriptors(pid) <= before.get(pid, 0) + 2 for pid in pids(lab, program)),
+    wait_for(lambda: all(descriptors(pid) <= before[pid] + 2 for pid in pids(lab, program) if pid in before),
              explain=lambda: {p: (descriptors(p), before.get(p)) for p in pids(lab, program)})
 
 
@@ -354,14 +355,18 @@ def test_a_session_id_is_good_for_one_time(lab):
 
 def test_failures_take_the_same_time_for_everybody(lab):
     auth = Ipc(lab, "auth", "auth")
-    times = {}
-    for user in (b"u1", b"nobody"):
-        start = time.monotonic()
-        auth.call("begin", [("service", b"imap"), ("mechanism", b"PLAIN"), ("client", b"192.0.2.1"),
-                            ("local", b""), ("secured", b"yes"),
-                            ("initial", b"\0%s@example.test\0wrong" % user)])
-        times[user] = time.monotonic() - start
-    assert abs(times[b"u1"] - times[b"nobody"]) < 0.05, times
+    times = {b"u1": [], b"nobody": []}
+    for _ in range(4):
+        for user, found in times.items():
+            start = time.monotonic()
+            auth.call("begin", [("service", b"imap"), ("mechanism", b"PLAIN"), ("client", b"192.0.2.1"),
+                                ("local", b""), ("secured", b"yes"),
+                                ("initial", b"\0%s@example.test\0wrong" % user)])
+            found.append(time.monotonic() - start)
+        if abs(min(times[b"u1"]) - min(times[b"nobody"])) < 0.05:
+            break
+    # The quickest ones: others are slow because this machine is busy.
+    assert abs(min(times[b"u1"]) - min(times[b"nobody"])) < 0.05, times
 
 
 SESSION = [("tag", b"a"), ("unread", b""), ("peer", b"192.0.2.1"), ("local", b""), ("tls", b""), ("secured", b"no")]

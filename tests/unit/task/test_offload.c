@@ -180,6 +180,9 @@ static void parallel_job(void *arg)
 
     while (now > peak && !atomic_compare_exchange_weak(p->peak, &peak, now))
         ;
+    /* Until as many as there may be are at it, and a little longer. */
+    for (int i = 0; i < 5000 && atomic_load(p->peak) < 3; i++)
+        usleep(1000);
     usleep(10000);
     atomic_fetch_sub(p->now, 1);
 }
