@@ -28,7 +28,7 @@ static bool wait_for_end(const struct conf *conf)
     struct timespec pause = {.tv_nsec = PROBE_NS};
 
     while (clock_mono_ms() < deadline) {
-        if (waypost_master_pid(conf) == 0)
+        if (waypost_master_pid(conf) == 0 && waypost_supervisor_pid(conf) == 0)
             return true;
         nanosleep(&pause, NULL);
     }
@@ -39,15 +39,18 @@ static int stop(const struct waypost *w, const char *now)
 {
     struct conf *conf = waypost_load(w);
     struct str report = {0}, why = {0};
-    int pid = waypost_master_pid(conf), status = 0;
+    int pid = waypost_master_pid(conf), supervisor = waypost_supervisor_pid(conf), status = 0;
 
-    if (pid == 0) {
+    if (pid == 0 && supervisor == 0)
         status = report_failure(ERR_NOT_FOUND, &why);
-    } else if (waypost_ask(conf, "stop", "now", now, &report, &why) < 0 && pid > 0 &&
-               kill(pid, SIGTERM) < 0) {
-        /* A master that does not answer may still obey. */
+    /* A master that does not answer may still obey. */
+    if (pid != 0 && waypost_ask(conf, "stop", "now", now, &report, &why) < 0 && pid > 0 &&
+        kill(pid, SIGTERM) < 0)
         status = report_failure(-errno, &why);
-    } else if (!wait_for_end(conf)) {
+    /* It may be about to start the next master, as the last one has died. */
+    if (supervisor > 0)
+        kill(supervisor, SIGTERM);
+    if (status == 0 && !wait_for_end(conf)) {
         log_error("master, PID %d, does not end", pid);
         status = 1;
     }

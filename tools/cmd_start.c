@@ -27,13 +27,17 @@ enum {
     START_MS = 60000,
     PROBE_MS = 50,
     EARLY_S = 5, /* a master that fails sooner at the first start is not restarted */
-    PAUSE_MAX_S = 30,
+    PAUSE_MIN_MS = 100,
+    PAUSE_KILLED_MAX_MS = 2000, /* no mail is taken meanwhile */
+    PAUSE_FAILED_MAX_MS = 30000,
 };
 
-static volatile sig_atomic_t master_pid;
+static volatile sig_atomic_t master_pid, is_stop_wanted;
 
 static void forward(int signo)
 {
+    if (signo == SIGTERM)
+        is_stop_wanted = 1;
     if (master_pid > 0)
         kill(master_pid, signo);
 }
@@ -59,42 +63,86 @@ static int run_master(const struct waypost *w, const struct conf *conf)
     if (pid == 0) {
         signal(SIGTERM, SIG_DFL);
         signal(SIGHUP, SIG_DFL);
+        if (is_stop_wanted)
+            _exit(0);
         exec_master(w, conf);
         _exit(127);
     }
     if (pid < 0)
         return 1 << 8;
     master_pid = pid;
+    if (is_stop_wanted)
+        kill(pid, SIGTERM); /* it came before there was a number */
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     master_pid = 0;
     return status;
 }
 
+/* Longer each time while masters do not live; longest when the reason is one that an
+ * administrator has to remove. */
+static int64_t next_pause(int64_t before_ms, bool is_early, bool has_failed)
+{
+    int64_t most = has_failed ? PAUSE_FAILED_MAX_MS : PAUSE_KILLED_MAX_MS;
+    int64_t pause_ms = is_early && before_ms > 0 ? before_ms * 2 : PAUSE_MIN_MS;
+
+    return pause_ms < most ? pause_ms : most;
+}
+
+/* False when the order to stop came. */
+static bool wait_between(int64_t pause_ms)
+{
+    deadline_t end = deadline_in(pause_ms);
+
+    while (!is_stop_wanted && clock_mono_ms() < end)
+        poll(NULL, 0, PROBE_MS);
+    return !is_stop_wanted;
+}
+
+/* For as long as this process lives: "waypost stop" must find it also while there
+ * is no master. */
+static void hold_pid_file(const struct conf *conf)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    struct str path = {0}, text = {0};
+    int fd;
+
+    str_printf(&path, "%s/pid/" WAYPOST_SUPERVISOR_FILE, conf_string(conf, "queue_directory"));
+    str_printf(&text, "%ld\n", (long)getpid());
+    fd = open(str_cstr(&path), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0 || fcntl(fd, F_OFD_SETLK, &lock) < 0 || ftruncate(fd, 0) < 0 ||
+        fd_pwrite_all(fd, str_cstr(&text), text.len, 0) < 0)
+        fatal("%s: %s", str_cstr(&path), error_text(-errno));
+    str_fini(&path);
+    str_fini(&text);
+}
+
 static void supervise(const struct waypost *w, const struct conf *conf) __attribute__((noreturn));
 static void supervise(const struct waypost *w, const struct conf *conf)
 {
     struct sigaction action = {.sa_handler = forward};
-    unsigned pause = 1;
+    int64_t pause_ms = 0;
 
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGHUP, &action, NULL);
     signal(SIGINT, SIG_IGN);
     prctl(PR_SET_NAME, "supervisor", 0, 0, 0);
+    hold_pid_file(conf);
     for (bool is_first = true;; is_first = false) {
         int64_t started = clock_mono_ms();
         int status = run_master(w, conf);
         bool is_early = clock_mono_ms() - started < EARLY_S * 1000;
 
-        if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        if ((WIFEXITED(status) && WEXITSTATUS(status) == 0) || is_stop_wanted)
             exit(0);
         if (is_first && is_early && WIFEXITED(status))
             exit(1);
         log_warn("master ended (%s %d): starting another one",
                  WIFSIGNALED(status) ? "signal" : "status",
                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-        pause = is_early ? (pause < PAUSE_MAX_S ? pause * 2 : PAUSE_MAX_S) : 1;
-        sleep(pause);
+        pause_ms = next_pause(pause_ms, is_early, WIFEXITED(status));
+        if (!wait_between(pause_ms))
+            exit(0);
     }
 }
 
@@ -173,6 +221,8 @@ static void refuse_if_faulty(const struct waypost *w, const struct conf *conf)
     if (faults > 0)
         fatal("%d fault%s in %s: not started", faults, faults == 1 ? "" : "s", w->config_directory);
     pid = waypost_master_pid(conf);
+    if (pid == 0)
+        pid = waypost_supervisor_pid(conf);
     if (pid > 0)
         fatal("the mail system is already running: PID: %d", pid);
 }

@@ -171,14 +171,15 @@ int waypost_ask(const struct conf *conf, const char *request, const char *name, 
     return code;
 }
 
-int waypost_master_pid(const struct conf *conf)
+/* Who holds the lock on that file in pid/. */
+static int holder_of(const struct conf *conf, const char *name)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     struct str path = {0}, text = {0};
     uint32_t pid = 0;
     int fd, result = 0;
 
-    str_printf(&path, "%s/pid/master.pid", conf_string(conf, "queue_directory"));
+    str_printf(&path, "%s/pid/%s", conf_string(conf, "queue_directory"), name);
     fd = open(str_cstr(&path), O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         result = errno == ENOENT ? 0 : -errno;
@@ -193,4 +194,14 @@ int waypost_master_pid(const struct conf *conf)
     str_fini(&path);
     str_fini(&text);
     return result;
+}
+
+int waypost_master_pid(const struct conf *conf)
+{
+    return holder_of(conf, "master.pid");
+}
+
+int waypost_supervisor_pid(const struct conf *conf)
+{
+    return holder_of(conf, WAYPOST_SUPERVISOR_FILE);
 }

@@ -43,5 +43,9 @@ int waypost_ask(const struct conf *conf, const char *request, const char *name, 
                 struct str *report, struct str *why);
 /* The pid of a running master by its lock, 0 when there is none; -errno. */
 int waypost_master_pid(const struct conf *conf);
+/* The same of the process that "waypost start" leaves behind to start master again,
+ * and the file in pid/ that it locks. */
+int waypost_supervisor_pid(const struct conf *conf);
+#define WAYPOST_SUPERVISOR_FILE "supervisor.pid"
 
 #endif

@@ -527,6 +527,28 @@ def test_killed_master_comes_back(make):
     wait_for(lambda: not is_alive(pid), what="end of the old process")
 
 
+def test_stop_between_two_masters(make_root):
+    """The supervisor waits before it starts another master: a stop is for it, too."""
+    instance = make_root()
+    before = instance.master_pid()
+    with open(instance.path("spool/pid/supervisor.pid"), encoding="ascii") as text:
+        supervisor = int(text.read())
+    master = shutil.move(instance.path("bin/master"), instance.path("bin/master.away"))
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: not is_alive(before), what="end of master")
+    time.sleep(1)  # by now it has tried in vain
+    assert is_alive(supervisor)
+    code, text = instance.waypost("start")
+    assert code == 1 and ("already running" in text or "master" in text)
+    os.rename(master, instance.path("bin/master"))
+    code, text = instance.waypost("stop")
+    assert code == 0, text
+    wait_for(lambda: not is_alive(supervisor), what="end of the supervisor")
+    time.sleep(1)
+    code, text = instance.waypost("status")
+    assert code == 1 and "not running" in text
+
+
 def test_sessions_of_a_killed_master_end(make_root):
     """Nobody watches over them but their own process."""
     instance = make_root(main="drain_time_limit = 2s\n")
