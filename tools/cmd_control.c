@@ -106,3 +106,17 @@ int cmd_status(const struct waypost *w, int argc, char **argv)
     conf_free(conf);
     return status;
 }
+
+/* As in Postfix, another name for postqueue(1). */
+int cmd_flush(const struct waypost *w, int argc, char **argv)
+{
+    struct conf *conf = waypost_load(w);
+    struct str path = {0};
+
+    str_printf(&path, "%s/postqueue", conf_string(conf, "command_directory"));
+    execl(str_cstr(&path), "postqueue", "-c", w->config_directory, "-f", (char *)NULL);
+    log_error("%s: %s", str_cstr(&path), error_text(-errno));
+    str_fini(&path);
+    conf_free(conf);
+    return 1;
+}

@@ -28,6 +28,7 @@ static const struct command {
     {"abort", "", "stop at once", cmd_abort},
     {"reload", "", "take the new configuration; sessions go on", cmd_reload},
     {"status", "[--json]", "services, processes, clients, limits", cmd_status},
+    {"flush", "", "try to deliver all that is deferred now", cmd_flush},
     {"mailbox", "command ...", "accounts and mailboxes of the mail store", cmd_mailbox},
     {"check", "", "say what is wrong with the configuration", cmd_check},
     {"user", "add|passwd|del|list", "users and passwords of auth_passwd_file", cmd_user},

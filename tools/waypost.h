@@ -25,7 +25,7 @@ typedef int waypost_run_fn(const struct waypost *w, int argc, char **argv);
 
 waypost_run_fn cmd_mailbox;
 waypost_run_fn cmd_start, cmd_start_fg, cmd_stop, cmd_abort, cmd_reload, cmd_status, cmd_check,
-    cmd_user;
+    cmd_user, cmd_flush;
 
 /* The whole program. */
 int waypost_main(int argc, char **argv, const char *name);

@@ -374,8 +374,10 @@ def test_tools_while_it_runs_and_while_it_is_stopped(queue_lab):
     assert queue_lab.tool("postqueue", "-i", ids_of(queue_lab)[1])[0] == 0
     suite.wait_for(lambda: queue_lab.log().count("status=deferred") > tries)
     tries = queue_lab.log().count("status=deferred")
-    assert queue_lab.tool("postqueue", "-f")[0] == 0
-    suite.wait_for(lambda: queue_lab.log().count("status=deferred") >= tries + 3)
+    for flush in (("postqueue", "-f"), ("postfix", "flush")):
+        assert queue_lab.tool(*flush)[0] == 0
+        suite.wait_for(lambda: queue_lab.log().count("status=deferred") >= tries + 3)
+        tries = queue_lab.log().count("status=deferred")
     queue_lab.stop()
     suite.wait_for(lambda: len(ids_of(queue_lab)) == 2)
     check_super(queue_lab)
