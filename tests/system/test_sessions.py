@@ -5,6 +5,7 @@ import hashlib
 import os
 import pwd
 import random
+import re
 import signal
 import socket
 import ssl
@@ -330,6 +331,41 @@ def test_sessions_outlive_a_reload(lab):
         client.read_to_end()
         assert client.end == "close_notify"
     wait_for(lambda: not old & set(processes(lab)), seconds=30)
+
+
+def certificate_of(lab, port, starttls=""):
+    done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{port}"] +
+                          (["-starttls", starttls] if starttls else []), stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, timeout=30)
+    found = re.search(rb"-----BEGIN.*-----END CERTIFICATE-----", done.stdout, re.S)
+    return ssl.PEM_cert_to_DER_cert(found[0].decode()) if found else None
+
+
+def test_a_renewed_certificate_is_taken(new_lab):
+    """Certificate and key are replaced one after the other; nobody reloads."""
+    lab = new_lab(main_cf="file_check_interval = 1s\n")
+    folder = os.path.join(lab.directory, "tls")
+    ports = ((lab.IMAPS_PORT,), (lab.SMTPS_PORT,), (lab.SMTP_PORT, "smtp"), (lab.IMAP_PORT, "imap"))
+    old = {port: certificate_of(lab, *port) for port in ports}
+    assert None not in old.values() and len(set(old.values())) == 1
+    session = imaps_session(lab)
+
+    def openssl(*words):
+        subprocess.run(("openssl",) + words, cwd=folder, check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+
+    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
+            "/CN=mx.example.test", "-keyout", "key.new", "-out", "request.new")
+    openssl("x509", "-req", "-in", "request.new", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "30",
+            "-CAcreateserial", "-extfile", "san", "-out", "cert.new")
+    for name in ("cert", "key"):
+        os.rename(os.path.join(folder, name + ".new"), os.path.join(folder, name + ".pem"))
+    for port in ports:
+        wait_for(lambda port=port: certificate_of(lab, *port) not in (None, old[port]))
+    assert len({certificate_of(lab, *port) for port in ports}) == 1
+    session.send(b"n NOOP\r\n")
+    session.read_line_with(b"n OK")
+    assert "throttling" not in lab.log()
 
 
 # --- hostile peers inside --------------------------------------------------------------------
