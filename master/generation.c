@@ -339,6 +339,7 @@ static void change_over(struct reading *r, struct list *old)
     master.max_idle_s = (uint32_t)conf_seconds(r->conf, "max_idle");
     master.busy_permille = (uint32_t)conf_int(r->conf, "process_busy_share") * 10;
     master.throttle_ms = conf_ms(r->conf, "service_throttle_time");
+    master.hang_ms = conf_ms(r->conf, "task_hang_limit");
     master.drain_ms = conf_ms(r->conf, "drain_time_limit");
     set_log(r->conf);
     mark_listeners(false);

@@ -47,12 +47,14 @@ struct child {
     bool is_wakeup_due;     /* once it is ready */
     bool is_reaped;
     bool is_term_sent, is_kill_sent;
-    bool is_failed, is_slow; /* said in the log */
-    uint32_t granted;        /* clients it may believe it may have */
+    bool is_failed, is_slow, is_hung; /* said in the log */
+    uint32_t granted;                 /* clients it may believe it may have */
     int64_t started_ms;
     int64_t kill_ms;        /* SIGTERM then, when it still drains; 0 never */
     uint64_t cpu_ticks;     /* of its loop thread, at the last look */
     uint32_t busy_permille; /* over the last second */
+    uint64_t turns;         /* of its loop, at the last look */
+    int64_t turning_ms;     /* when they last grew, or no task ran */
     int exit_status;
     struct task_cond reaped;
 };
@@ -89,7 +91,7 @@ struct master {
     struct limits_machine machine;
     uint32_t max_idle_s;
     uint32_t busy_permille; /* use of a core from which on a service gets a further process */
-    int64_t throttle_ms, drain_ms;
+    int64_t throttle_ms, drain_ms, hang_ms;
     uint32_t generation;
     int64_t started_wall_s;
     bool is_root, is_stopping, is_kill_wanted;

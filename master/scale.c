@@ -18,6 +18,7 @@ enum {
     SHARES_MAX = 1024, /* processes of a service whose limits are divided */
     KILL_AFTER_MS = 15000,
     WAIT_FOR_ANSWER_MS = 30000, /* to a start, before it is said in the log */
+    HUNG_PERMILLE = 100,        /* a loop that turns idly to no end, on a loaded machine */
 };
 
 /* --- looking --------------------------------------------------------------------------------- */
@@ -349,6 +350,34 @@ static void tell_slow_start(struct child *child, int64_t now)
              (long)child->pid, WAIT_FOR_ANSWER_MS / 1000);
 }
 
+/* One task that never waits, or waits in the kernel, stops all sessions of its
+ * process, and the process itself cannot tell. */
+static void watch_turns(struct child *child, int64_t now)
+{
+    struct stats_page page;
+    bool is_turning;
+
+    read_page(child, &page);
+    is_turning = child->state == CHILD_STARTING || page.note.task[0] == '\0' ||
+                 page.note.turns != child->turns || child->turning_ms == 0;
+    child->turns = page.note.turns;
+    if (is_turning) {
+        child->turning_ms = now;
+        child->is_hung = false;
+    }
+    if (now - child->turning_ms < master.hang_ms || child->is_hung)
+        return;
+    child->is_hung = true;
+    log_error("service %s: pid %ld has been in task \"%s\" for %lld s, client %s, queue id %s%s",
+              child->name, (long)child->pid, page.note.task,
+              (long long)(now - child->turning_ms) / 1000,
+              page.note.client[0] != '\0' ? page.note.client : "unknown",
+              page.note.queue_id[0] != '\0' ? page.note.queue_id : "none",
+              child->busy_permille >= HUNG_PERMILLE ? ": ended" : ", without using the processor");
+    if (child->busy_permille >= HUNG_PERMILLE)
+        child_signal(child, SIGABRT);
+}
+
 static void end_overdue(struct child *child, int64_t now)
 {
     if (child->kill_ms == 0 || now < child->kill_ms)
@@ -381,6 +410,7 @@ static void tick_entry(struct service_entry *entry, int64_t now, int64_t elapsed
 
         measure(child, elapsed_ms);
         tell_slow_start(child, now);
+        watch_turns(child, now);
         end_overdue(child, now);
     }
     wake_entry(entry, now);
@@ -403,6 +433,12 @@ void scale_tick(void)
     LIST_FOR(item, &master.entries)
     tick_entry(LIST_ITEM(item, struct service_entry, link), now, elapsed);
     LIST_FOR(item, &master.retired)
-    end_overdue(LIST_ITEM(item, struct child, link), now);
+    {
+        struct child *child = LIST_ITEM(item, struct child, link);
+
+        measure(child, elapsed);
+        watch_turns(child, now);
+        end_overdue(child, now);
+    }
     task_cond_broadcast(&master.changed);
 }

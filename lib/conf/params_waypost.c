@@ -39,6 +39,9 @@ static const struct param rows[] = {
      "each core; fewer processes need less time for each message."},
     {"session_memory_limit", PARAM_INT, "4194304", 65536, -1, "all", PARAM_HONOURED,
      "Memory in bytes that one client's session may take before it is ended."},
+    {"task_hang_limit", PARAM_TIME, "60s", 2, 0, "master", PARAM_HONOURED,
+     "Time after which a process whose loop is held by one task is ended as if it had crashed, "
+     "while the task uses the processor; one that waits for a disk is only named in the log."},
     {"sync_thread_count", PARAM_INT, "16", 1, 256, "all", PARAM_HONOURED,
      "Worker threads of a process that wait for disk syncs."},
     {"store_thread_count", PARAM_INT, "4", 1, 256, "all", PARAM_HONOURED,

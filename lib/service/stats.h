@@ -15,7 +15,7 @@
 
 enum {
     STATS_MAGIC = 0x57505354, /* "WPST" */
-    STATS_VERSION = 1,
+    STATS_VERSION = 2,
     STATS_COUNTERS = 32,
 };
 

@@ -211,6 +211,8 @@ static void run_turn(void)
     run_hooks();
     took = clock_mono_us() - r->turn_us;
     r->stats.turns++;
+    if (r->crash_page != NULL)
+        r->crash_page->turns = r->stats.turns;
     r->stats.busy_us += (uint64_t)took;
     if ((uint64_t)took > r->stats.longest_turn_us)
         r->stats.longest_turn_us = (uint64_t)took;

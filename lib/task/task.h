@@ -96,6 +96,7 @@ struct task_crash_note {
     char task[32];
     char client[64];
     char queue_id[64];
+    uint64_t turns; /* of the loop so far: whoever watches sees a task that never waits */
 };
 void task_set_crash_page(struct task_crash_note *page);
 

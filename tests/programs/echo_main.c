@@ -3,6 +3,7 @@
  *
  *     pid, generation-word, uid   one fact per line: "word VALUE"
  *     crash                       dies by SIGSEGV, with the client in the crash note
+ *     hang                        never waits again
  *     exit N                      ends the process with that status
  *     burn MS                     uses the processor
  *     chatter MS                  talks to master without a pause
@@ -77,6 +78,10 @@ static bool obey(int fd, char *line)
         return false;
     if (strcmp(line, "crash") == 0)
         crash();
+    if (strcmp(line, "hang") == 0) {
+        for (volatile bool is_hanging = true; is_hanging;)
+            ;
+    }
     if (strncmp(line, "exit ", 5) == 0)
         _exit(atoi(line + 5));
     if (strncmp(line, "burn ", 5) == 0)

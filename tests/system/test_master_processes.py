@@ -485,6 +485,23 @@ def test_crash_is_contained(make):
     wait_for(lambda: "connection from 127.0.0.2 refused" in instance.log())
 
 
+def test_a_task_that_never_waits_is_ended(make_root):
+    """It stops every session of its process; the log names the client, and two are contained."""
+    instance = make_root(main="task_hang_limit = 3s\n")
+    for _ in range(2):
+        client = instance.connect(source="127.0.0.2")
+        pid = client.pid()
+        client.sock.sendall(b"hang\n")
+        wait_for(lambda pid=pid: f"pid {pid} killed by signal 6" in instance.log(), what="its end")
+        assert re.search(rf'pid {pid} has been in task "client" for \d+ s, client unknown\[127.0.0.2\], '
+                         r'queue id 4XTest0queue: ended', instance.log())
+    wait_for(lambda: "refusing client 127.0.0.2" in instance.log())
+    other = instance.connect(source="127.0.0.3")
+    pid = other.pid()
+    time.sleep(5)  # idle is not hung
+    assert other.pid() == pid
+
+
 def test_kill_is_no_crash(make_root):
     """SIGKILL is an operator's or the kernel's: no client is refused for it, and density stays."""
     instance = make_root()
