@@ -32,6 +32,20 @@ void place_remove(struct place *p)
     rmdir(p->path);
 }
 
+void place_copy(struct place *p, const char *from, const char *to)
+{
+    int in = openat(p->dirfd, from, O_RDONLY | O_CLOEXEC);
+    int out = openat(p->dirfd, to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    char block[4096];
+    ssize_t n;
+
+    assert_true(in >= 0 && out >= 0);
+    while ((n = read(in, block, sizeof(block))) > 0)
+        assert_int_equal(write(out, block, (size_t)n), n);
+    close(in);
+    close(out);
+}
+
 void place_damage(struct place *p, const char *name, uint64_t offset, const char *text)
 {
     int fd = openat(p->dirfd, name, O_WRONLY);

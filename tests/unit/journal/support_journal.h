@@ -30,6 +30,9 @@ void place_remove(struct place *p);
 /* Change octets of a file. */
 void place_damage(struct place *p, const char *name, uint64_t offset, const char *text);
 
+/* As a block that shows an older file's content: a copy under another name. */
+void place_copy(struct place *p, const char *from, const char *to);
+
 /* Octets that differ for each n. */
 struct span place_body(uint64_t n, size_t length);
 

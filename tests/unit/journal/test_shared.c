@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -225,6 +226,33 @@ static void a_segment_goes_only_behind_a_snapshot(void **state)
     journal_shared_close(j);
 }
 
+/* Rule 18: a power cut may leave a new segment whose blocks show an old one. */
+static void a_segment_that_shows_another_one_is_none(void **state)
+{
+    struct place *p = *state;
+    struct journal_shared *j = open_shared(p);
+    struct journal_shared_segment *segments;
+    struct seen before = {0}, after = {0};
+    size_t count;
+    char name[32];
+
+    for (int i = 0; i < 20; i++)
+        deliver(j, 2000);
+    assert_int_equal(read_all(p, NULL, false, &before), 0);
+    assert_int_equal(journal_shared_segments(j, &segments, &count), 0);
+    snprintf(name, sizeof(name), "seg.%llu", (unsigned long long)segments[count - 1].number + 1);
+    free(segments);
+    place_copy(p, "seg.1", name);
+    assert_int_equal(read_all(p, NULL, false, &after), 0);
+    assert_int_equal(after.changes, before.changes);
+    for (int i = 0; i < 20; i++)
+        deliver(j, 2000);
+    after = (struct seen){0};
+    assert_int_equal(read_all(p, NULL, false, &after), 0);
+    assert_int_equal(after.changes, before.changes + 20);
+    journal_shared_close(j);
+}
+
 static void damage_in_a_sealed_segment_is_not_its_end(void **state)
 {
     struct place *p = *state;
@@ -340,6 +368,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(numbers_jump_after_another_boot, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_hint_costs_a_scan_only, setup, teardown),
         cmocka_unit_test_setup_teardown(a_segment_goes_only_behind_a_snapshot, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_segment_that_shows_another_one_is_none, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_in_a_sealed_segment_is_not_its_end, setup, teardown),
         cmocka_unit_test_setup_teardown(killed_writers_lose_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_refused_append_leaves_nothing, setup, teardown),

@@ -1,6 +1,7 @@
 /* Queue mode on a real directory. */
 #include "support_journal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { KIND = JOURNAL_KIND_USER };
@@ -240,6 +241,33 @@ static void damage_in_a_sealed_segment_is_kept_and_told(void **state)
     journal_writer_close(w);
 }
 
+/* Rule 18. */
+static void a_slot_that_shows_another_one_is_none(void **state)
+{
+    struct place *p = *state;
+    struct journal_writer_stats stats;
+    struct journal_writer *w;
+    struct seen seen = {0};
+    char name[32];
+    uint64_t count = 0;
+
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, NULL, NULL, &w), 0);
+    for (; count < 40; count++)
+        add(w, 5000);
+    write_waiting(w);
+    journal_writer_get_stats(w, &stats);
+    journal_writer_close(w);
+    for (uint64_t slot = 1; slot <= 3; slot++) {
+        snprintf(name, sizeof(name), "slot.%llu", (unsigned long long)(stats.segments + slot));
+        place_copy(p, "slot.0", name);
+    }
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, see, &seen, &w), 0);
+    assert_int_equal(seen.count, count);
+    add(w, 100);
+    write_waiting(w);
+    journal_writer_close(w);
+}
+
 static void a_newer_format_is_refused(void **state)
 {
     struct place *p = *state;
@@ -288,6 +316,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_torn_tail_ends_quietly, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_in_a_sealed_segment_is_kept_and_told, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_slot_that_shows_another_one_is_none, setup, teardown),
         cmocka_unit_test_setup_teardown(a_newer_format_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_record_larger_than_a_segment_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(numbers_pass_the_limit_only_when_it_is_durable, setup,
