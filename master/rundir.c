@@ -163,7 +163,10 @@ int pidfile_lock(const char *queue_directory, int *fd, pid_t *other, struct str 
         fd_close(fd);
     } else {
         str_printf(&text, "%ld\n", (long)getpid());
-        code = ftruncate(*fd, 0) < 0 ? -errno : fd_pwrite_all(*fd, str_cstr(&text), text.len, 0);
+        /* In this order: who reads it meanwhile finds a number. */
+        code = fd_pwrite_all(*fd, str_cstr(&text), text.len, 0);
+        if (code == 0 && ftruncate(*fd, (off_t)text.len) < 0)
+            code = -errno;
     }
     if (code < 0)
         str_printf(why, "%s: %s", str_cstr(&path),

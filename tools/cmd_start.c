@@ -110,8 +110,8 @@ static void hold_pid_file(const struct conf *conf)
     str_printf(&path, "%s/pid/" WAYPOST_SUPERVISOR_FILE, conf_string(conf, "queue_directory"));
     str_printf(&text, "%ld\n", (long)getpid());
     fd = open(str_cstr(&path), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0 || fcntl(fd, F_OFD_SETLK, &lock) < 0 || ftruncate(fd, 0) < 0 ||
-        fd_pwrite_all(fd, str_cstr(&text), text.len, 0) < 0)
+    if (fd < 0 || fcntl(fd, F_OFD_SETLK, &lock) < 0 ||
+        fd_pwrite_all(fd, str_cstr(&text), text.len, 0) < 0 || ftruncate(fd, (off_t)text.len) < 0)
         fatal("%s: %s", str_cstr(&path), error_text(-errno));
     str_fini(&path);
     str_fini(&text);

@@ -187,9 +187,12 @@ static int holder_of(const struct conf *conf, const char *name)
     } else {
         if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
             result = -errno;
-        else if (lock.l_type != F_UNLCK && fd_read_file(fd, &text, 64) == 0 &&
-                 span_to_u32(span_trim(str_span(&text)), &pid) == 0)
-            result = (int)pid;
+        else if (lock.l_type != F_UNLCK)
+            /* Locked and without a number: it is just being written. */
+            result = fd_read_file(fd, &text, 64) == 0 &&
+                             span_to_u32(span_trim(str_span(&text)), &pid) == 0
+                         ? (int)pid
+                         : -EAGAIN;
         close(fd);
     }
     str_fini(&path);

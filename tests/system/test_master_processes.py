@@ -147,7 +147,7 @@ mail_name = {word}
 
     def master_pid(self):
         with open(self.path("spool/pid/master.pid"), encoding="ascii") as text:
-            return int(text.read())
+            return int(text.read().split()[0])
 
     def log(self):
         with contextlib.suppress(OSError), open(self.log_path, encoding="utf-8") as text:
