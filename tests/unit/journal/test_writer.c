@@ -241,6 +241,38 @@ static void damage_in_a_sealed_segment_is_kept_and_told(void **state)
     journal_writer_close(w);
 }
 
+/* Else the highest limit could be lost with it, and numbers be given twice. */
+static void a_segment_is_not_freed_before_a_later_one_holds_the_limit(void **state)
+{
+    struct place *p = *state;
+    struct journal_free_job job;
+    struct journal_batch *batch, *ahead;
+    struct journal_writer *w;
+    uint64_t first;
+
+    assert_int_equal(journal_writer_open(&p->real.disk, &p->queue, NULL, NULL, &w), 0);
+    first = add(w, 5000).at.segment;
+    while (add(w, 5000).at.segment == first)
+        ;
+    /* What belongs to the first segment, and not what follows. */
+    batch = journal_writer_take(w);
+    ahead = journal_writer_take(w);
+    assert_int_equal(journal_batch_write(batch), 0);
+    assert_int_equal(journal_batch_sync(batch), 0);
+    journal_writer_settle(w, batch, 0);
+    assert_int_equal(journal_free_start(w, first, &job), -EBUSY);
+    if (ahead != NULL) {
+        assert_int_equal(journal_batch_write(ahead), 0);
+        assert_int_equal(journal_batch_sync(ahead), 0);
+        journal_writer_settle(w, ahead, 0);
+    }
+    write_waiting(w);
+    assert_int_equal(journal_free_start(w, first, &job), 0);
+    journal_free_run(&job);
+    assert_int_equal(journal_free_finish(&job), 0);
+    journal_writer_close(w);
+}
+
 /* Rule 18. */
 static void a_slot_that_shows_another_one_is_none(void **state)
 {
@@ -316,6 +348,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_torn_tail_ends_quietly, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_in_a_sealed_segment_is_kept_and_told, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_segment_is_not_freed_before_a_later_one_holds_the_limit,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_slot_that_shows_another_one_is_none, setup, teardown),
         cmocka_unit_test_setup_teardown(a_newer_format_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_record_larger_than_a_segment_is_refused, setup, teardown),
