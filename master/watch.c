@@ -4,17 +4,22 @@
  *
  * Looked at by stat(2) and not by inotify(7): links to links, replaced directories and
  * network file systems are all the same to it, and two dozen calls every few seconds
- * are nothing. A change counts when the next look finds the same, so that a
- * certificate and its key, or a file that is being written, are taken when complete.
+ * are nothing. A change counts when the next look finds the same, so that a certificate
+ * and its key, or a file that is being written, are taken when complete; what was only
+ * written again with the same text (resolv.conf, by DHCP) is none.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/error.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "conf/files.h"
 #include "master/master.h"
+
+enum { TEXT_MAX = 16 * 1024 * 1024 }; /* larger files count as changed when they are touched */
 
 /* Of a database only the identity: its text changes in place. */
 struct look {
@@ -22,6 +27,7 @@ struct look {
     ino_t inode;
     off_t size;
     struct timespec changed;
+    uint64_t text; /* a hash; 0: not read */
     bool exists;
 };
 
@@ -40,8 +46,30 @@ struct watcher {
 
 static struct watcher *present;
 
+static bool is_untouched(const struct look *a, const struct look *b)
+{
+    return a->exists == b->exists && a->device == b->device && a->inode == b->inode &&
+           a->size == b->size && a->changed.tv_sec == b->changed.tv_sec &&
+           a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
+static bool is_same(const struct look *a, const struct look *b)
+{
+    return is_untouched(a, b) || (a->exists && b->exists && a->text != 0 && a->text == b->text);
+}
+
+static uint64_t hash_text(const struct conf_file *file)
+{
+    struct str text = {0};
+    uint64_t hash = file_read(file->path, &text, TEXT_MAX) == 0 ? span_hash(str_span(&text)) : 0;
+
+    str_fini(&text);
+    return hash;
+}
+
 static void look_at(const struct conf_file *file, struct look *look)
 {
+    struct look before = *look;
     struct stat st;
 
     memset(look, 0, sizeof(*look));
@@ -54,13 +82,8 @@ static void look_at(const struct conf_file *file, struct look *look)
         return;
     look->size = st.st_size;
     look->changed = st.st_mtim;
-}
-
-static bool is_same(const struct look *a, const struct look *b)
-{
-    return a->exists == b->exists && a->device == b->device && a->inode == b->inode &&
-           a->size == b->size && a->changed.tv_sec == b->changed.tv_sec &&
-           a->changed.tv_nsec == b->changed.tv_nsec;
+    if (!file->is_secret)
+        look->text = is_untouched(look, &before) ? before.text : hash_text(file);
 }
 
 static void look_at_all(void *arg)
@@ -82,7 +105,7 @@ static const char *find_change(const struct watcher *w)
     for (size_t i = 0; i < w->files.list.len; i++) {
         const struct watched *state = &w->states[i];
 
-        if (!is_same(&state->now, &state->last))
+        if (!is_untouched(&state->now, &state->last))
             return NULL;
         if (state->now.exists && !is_same(&state->now, &state->known))
             path = w->files.list.items[i].path;

@@ -28,6 +28,12 @@ static bool is_among(struct span word, const char *const *words, size_t count)
     return false;
 }
 
+/* smtpd_tls_chain_files hold keys, and so may a certificate's file. */
+static bool names_secrets(struct span parameter)
+{
+    return !span_iends(parameter, SPAN_LIT("_CAfile"));
+}
+
 static bool names_files(struct span parameter)
 {
     for (size_t i = 0; i < COUNT_OF(file_suffixes); i++) {
@@ -87,13 +93,17 @@ static int take_word(struct conf_files *out, struct span word, bool is_file_want
 
 static int take_value(struct conf_files *out, struct span name, struct span value)
 {
-    bool is_file_wanted = names_files(name) || is_among(name, lists, COUNT_OF(lists));
+    bool is_tls = names_files(name);
+    bool is_file_wanted = is_tls || is_among(name, lists, COUNT_OF(lists));
+    size_t before = out->list.len;
     struct span word;
     int code = 0;
 
     /* Tables stand in restrictions and, in braces, in other tables. */
     while (code == 0 && span_token(&value, " ,\t\r\n{}", &word))
         code = take_word(out, word, is_file_wanted);
+    for (size_t i = before; is_tls && i < out->list.len; i++)
+        out->list.items[i].is_secret = names_secrets(name);
     return code;
 }
 

@@ -15,6 +15,7 @@ struct conf_file {
     /* A database that processes hold open: what is written into it they see, and only
      * another file in its place needs a reload. */
     bool is_database;
+    bool is_secret; /* holds a private key: not to be read by whoever watches */
 };
 
 struct conf_files {

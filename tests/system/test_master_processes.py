@@ -414,6 +414,8 @@ def test_changed_table_reloads(make_root):
     pid = old.pid()
     with open(instance.path("etc/data.lmdb"), "a", encoding="ascii") as out:
         out.write("in place\n")
+    with open(instance.path("etc/table"), "w", encoding="ascii") as out:
+        out.write("a b\n")  # the same text again
     time.sleep(3.5)
     assert instance.connect().pid() == pid
     with open(instance.path("etc/table.new"), "w", encoding="ascii") as out:

@@ -286,6 +286,7 @@ static void names_the_files_it_depends_on(void **state)
                 continue;
             found++;
             assert_int_equal(files.list.items[k].is_database, rows[i].is_database);
+            assert_int_equal(files.list.items[k].is_secret, strncmp(rows[i].path, "/tls", 4) == 0);
         }
         if (found != 1)
             fail_msg("%s: found %zu times", rows[i].path, found);
