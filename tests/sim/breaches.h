@@ -9,6 +9,7 @@
     {"rule 6: a limit is durable before it is passed", QUEUE, OFF(RESERVE_SYNC), 2000},
     {"rule 9: directory sync of a new file", QUEUE, OFF(DIRECTORY_SYNC), 500},
     {"rule 10: recovery syncs what it read", QUEUE, OFF(RECOVERY_SYNC), 2000},
+    {"rule 10: and the directory", QUEUE, OFF(RECOVERY_DIRECTORY), 2000},
     {"rule 13: copies before freeing", QUEUE, OFF(COPY_SYNC), 2000},
     {"rule 14: a freed slot is durably free", QUEUE, OFF(FREE_SYNC), 2000},
     {"store, rule 3: CRC", STORE, OFF(CRC), 1000},
