@@ -2,6 +2,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+
 #include <cmocka.h>
 
 #include "base/error.h"
@@ -200,6 +202,43 @@ static void test_scan(void **state)
     }
 }
 
+/* The same, octet by octet. */
+static uint32_t scan_slowly(const char *p, size_t n)
+{
+    uint32_t flags = 0;
+    size_t column = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        bool after_cr = column > 0 && p[i - 1] == '\r';
+
+        flags |= (unsigned char)p[i] >= 128 ? QUEUE_EXTENT_8BIT : 0;
+        flags |= p[i] == '\0' ? QUEUE_EXTENT_NUL : 0;
+        flags |= (p[i] == '\n') != after_cr ? QUEUE_EXTENT_BARE : 0;
+        flags |= p[i] == '.' && column == 0 ? QUEUE_EXTENT_DOT : 0;
+        column = p[i] == '\n' ? 0 : column + 1;
+    }
+    return flags;
+}
+
+static void test_scan_anything(void **state)
+{
+    static const char alphabet[] = "aaaaaaaaaaaaaaaaaaaaaaa\r\r\n\n..\xe9";
+    char text[64];
+
+    srand(1);
+    for (unsigned round = 0; round < 20000; round++) {
+        size_t n = 1 + (size_t)rand() % sizeof(text), cut = (size_t)rand() % n;
+        struct queue_scan s = {0};
+        uint32_t flags;
+
+        for (size_t i = 0; i < n; i++)
+            text[i] = rand() % 40 == 0 ? '\0' : alphabet[(size_t)rand() % (sizeof(alphabet) - 1)];
+        flags = queue_scan(&s, span_make(text, cut));
+        flags |= queue_scan(&s, span_make(text + cut, n - cut));
+        assert_int_equal(flags, scan_slowly(text, n));
+    }
+}
+
 static void test_scan_long_lines(void **state)
 {
     char line[1100];
@@ -244,10 +283,15 @@ static void test_read_over_extents(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_unknown_is_kept),
-        cmocka_unit_test(test_refused),         cmocka_unit_test(test_cut_short),
-        cmocka_unit_test(test_notify),          cmocka_unit_test(test_scan),
-        cmocka_unit_test(test_scan_long_lines), cmocka_unit_test(test_read_over_extents),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_unknown_is_kept),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_cut_short),
+        cmocka_unit_test(test_notify),
+        cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_scan_anything),
+        cmocka_unit_test(test_scan_long_lines),
+        cmocka_unit_test(test_read_over_extents),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
