@@ -148,6 +148,8 @@ static enum command_result end_message(struct session *s)
     return submit(s);
 }
 
+enum { EXPECTED = 16384 }; /* octets of a message whose size nobody announced */
+
 enum command_result cmd_data(struct session *s, struct span argument)
 {
     enum command_result result;
@@ -161,6 +163,7 @@ enum command_result cmd_data(struct session *s, struct span argument)
         return COMMAND_ERROR;
     data_reader_init(s->tx.reader, false, is_strict(s), s->server->blank_stray);
     session_reply(s, "354 End data with <CR><LF>.<CR><LF>");
+    stream_expect(s->stream, s->tx.announced_size > 0 ? s->tx.announced_size : EXPECTED);
     rc = read_message(s);
     if (rc < 0)
         return lost(s, "DATA", rc);
@@ -202,6 +205,7 @@ static int read_chunk(struct session *s, uint64_t size, bool is_wanted)
     struct pace pace = pace_begin(s);
     deadline_t deadline = pace.deadline;
 
+    stream_expect(s->stream, size);
     while (size > 0) {
         struct span avail, text;
         int rc = stream_peek(s->stream, 1, &avail, deadline);

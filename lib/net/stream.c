@@ -315,6 +315,14 @@ void stream_consume(struct stream *s, size_t n)
         in->start = in->end = 0;
 }
 
+void stream_expect(struct stream *s, uint64_t n)
+{
+    struct stream_input *in = &s->in;
+
+    while (in->next_cap < n && in->next_cap < STREAM_INPUT_MAX)
+        in->next_cap *= 2;
+}
+
 void stream_discard_input(struct stream *s)
 {
     /* Only what was read: the client's hello may be in the kernel already, and what

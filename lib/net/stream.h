@@ -56,6 +56,8 @@ TASK_WAITS int stream_skip_line(struct stream *s, deadline_t deadline);
  * there. Borrowed until the next call; stream_consume() takes them off. */
 TASK_WAITS int stream_peek(struct stream *s, size_t min, struct span *avail, deadline_t deadline);
 void stream_consume(struct stream *s, size_t n);
+/* About n octets follow: read them in larger pieces than commands are. A hint. */
+void stream_expect(struct stream *s, uint64_t n);
 /* Send what is collected and wait until there is input to read (or its end, or an
  * error: the next read tells), which is 0, or until c is signalled, which is 1. */
 TASK_WAITS int stream_wait_input(struct stream *s, struct task_cond *c, deadline_t deadline);
