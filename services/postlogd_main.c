@@ -21,7 +21,8 @@
 
 enum {
     PEER_GROUPS_MAX = 64,
-    HOLD_MS = 10, /* more than the loop may be late with another connection */
+    NAP_MS = 4,   /* between looks at a connection: what comes meanwhile is read at once */
+    HOLD_MS = 12, /* more than a nap and what the loop may be late with another connection */
 };
 
 static gid_t shared_gid = (gid_t)-1;
@@ -184,6 +185,15 @@ static int take_all(int fd, const struct peer *peer)
     return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : ERR_EOF;
 }
 
+/* All connections are looked at in the same turn. Without this each packet of each
+ * process woke postlogd: a fifth to a half of its time. */
+static int nap(void)
+{
+    int64_t now = clock_mono_ms();
+
+    return task_sleep(deadline_in(NAP_MS - now % NAP_MS));
+}
+
 static void serve(struct service_client *client)
 {
     struct peer peer;
@@ -193,10 +203,13 @@ static void serve(struct service_client *client)
     identify(client->fd, &peer);
     while (code >= 0) {
         code = take_all(client->fd, &peer);
-        if (code == 0)
+        if (code == 0) {
             code = task_fd_wait(&fd, TASK_READABLE, DEADLINE_NONE);
-        else if (code > 0)
+            if (code >= 0)
+                code = nap();
+        } else if (code > 0) {
             code = task_breathe();
+        }
     }
     /* Told to end: from here on the sender's next line fails and goes to the next
      * postlogd; what it sent before is still written. */
