@@ -2,9 +2,10 @@
  * Descriptors: one libuv poll handle each, kept from init to fini.
  *
  * A changed interest costs system calls, an unchanged one nothing. So an interest
- * stays armed after its wait ended, for the next wait is mostly the same; only an
- * event that nobody waits for disarms it. Disarmed means out of epoll, because
- * epoll reports hang-ups and errors of a descriptor whatever is asked for.
+ * stays armed after its wait ended, for the next wait is mostly the same; only a
+ * second event that nobody waits for disarms it: at the first one its task is mostly
+ * about to read (it yielded, or got no further in this turn). Disarmed means out of
+ * epoll, because epoll reports hang-ups and errors of a descriptor whatever is asked for.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@ struct fd_watch {
     uv_poll_t poll;
     struct task *reader, *writer; /* may be one and the same task */
     int armed;
+    bool is_stray; /* the last event found nobody */
 };
 
 static int wanted(const struct fd_watch *w)
@@ -65,8 +67,11 @@ static void on_event(uv_poll_t *poll, int status, int events)
         task_wake(reader, events);
     if (writer != NULL && writer != reader)
         task_wake(writer, events);
-    if (status >= 0 && taken != events)
-        (void)arm(w, wanted(w)); /* cannot fail: it is less than before */
+    if (status >= 0 && taken != events) {
+        if (w->is_stray)
+            (void)arm(w, wanted(w)); /* cannot fail: it is less than before */
+        w->is_stray = true;
+    }
 }
 
 int task_fd_init(struct task_fd *f, int fd)
@@ -123,6 +128,7 @@ static int wait_for(struct task_fd *f, int events, struct list *waiters, deadlin
     if (events & TASK_WRITABLE)
         w->writer = t;
     t->watch = w;
+    w->is_stray = false;
     /* Readable too much is harmless, writable too much would fire at once. */
     if ((wanted(w) & ~w->armed) != 0 || (w->armed & ~wanted(w) & TASK_WRITABLE) != 0)
         rc = arm(w, wanted(w));
