@@ -59,23 +59,27 @@ static size_t plain_line(const struct wire *w, struct span in)
     return memchr(in.p, '\n', n) == NULL ? n + 2 : 0;
 }
 
+size_t wire_plain(const struct wire *w, struct span in)
+{
+    size_t plain = 0, n;
+
+    if (w->column > 0 || w->after_cr)
+        return 0;
+    while ((n = plain_line(w, span_drop(in, plain))) > 0)
+        plain += n;
+    return plain;
+}
+
 int wire_encode(struct wire *w, struct span in, struct str *out)
 {
-    size_t plain = 0;
+    while (in.n > 0) {
+        size_t plain = wire_plain(w, in);
 
-    while (plain < in.n) {
-        size_t n = w->column == 0 && !w->after_cr ? plain_line(w, span_drop(in, plain)) : 0;
-
-        if (n > 0) {
-            plain += n;
-            continue;
-        }
         str_append(out, span_take(in, plain));
         in = span_drop(in, plain);
-        plain = 0;
         in = span_drop(in, encode_slowly(w, in, out));
     }
-    return str_append(out, span_take(in, plain));
+    return str_error(out);
 }
 
 int wire_end(struct wire *w, struct str *out)

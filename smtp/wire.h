@@ -16,6 +16,8 @@ struct wire {
     bool after_cr;
 };
 
+/* How many octets at the front of a piece are whole lines that go out as they are. */
+size_t wire_plain(const struct wire *w, struct span in);
 /* Append a piece of content. A CR or LF alone and a NUL at the start of a line become
  * a blank; a line over the limit goes on behind CRLF and a blank. 0 or str's error. */
 int wire_encode(struct wire *w, struct span in, struct str *out);

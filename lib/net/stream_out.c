@@ -86,6 +86,25 @@ int stream_flush(struct stream *s, deadline_t deadline)
     return rc;
 }
 
+/* What was collected and more behind it in one call; what does not fit is left. */
+static int send_joined(struct stream *s, struct span *data)
+{
+    size_t collected = stream_unsent(s), sent;
+    struct iovec parts[2] = {{s->out.data + s->out_sent, collected}, {(void *)data->p, data->n}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    ssize_t put = sendmsg(s->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    if (put < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    if (put < 0)
+        return s->out_error = -errno;
+    s->bytes_out += (size_t)put;
+    sent = (size_t)put < collected ? (size_t)put : collected;
+    s->out_sent += sent;
+    *data = span_drop(*data, (size_t)put - sent);
+    return 0;
+}
+
 /* Octets that are not worth a copy. When only a part left, the output is spoilt. */
 static int send_direct(struct stream *s, struct span data, deadline_t deadline)
 {
@@ -94,7 +113,10 @@ static int send_direct(struct stream *s, struct span data, deadline_t deadline)
 
     if (rc < 0)
         return rc;
-    rc = send_collected(s, deadline);
+    if (stream_unsent(s) > 0 && s->fd >= 0 && s->tls == NULL)
+        rc = send_joined(s, &data);
+    if (rc == 0)
+        rc = send_collected(s, deadline);
     while (rc == 0 && data.n > 0) {
         ssize_t put = send_some(s, data.p, data.n, deadline);
 
