@@ -202,14 +202,12 @@ static void serve(struct service_client *client)
 
     identify(client->fd, &peer);
     while (code >= 0) {
-        code = take_all(client->fd, &peer);
-        if (code == 0) {
-            code = task_fd_wait(&fd, TASK_READABLE, DEADLINE_NONE);
-            if (code >= 0)
-                code = nap();
-        } else if (code > 0) {
-            code = task_breathe();
-        }
+        bool is_more = false;
+
+        while ((code = take_all(client->fd, &peer)) > 0 && (code = task_breathe()) >= 0)
+            is_more = true;
+        if (code == 0)
+            code = is_more ? nap() : task_fd_wait(&fd, TASK_READABLE, DEADLINE_NONE);
     }
     /* Told to end: from here on the sender's next line fails and goes to the next
      * postlogd; what it sent before is still written. */
