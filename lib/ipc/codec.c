@@ -120,7 +120,7 @@ int ipc_decode(struct span packet, struct ipc_frame *f)
 
 size_t ipc_encoded_size(const struct ipc_out *m)
 {
-    return strlen(m->kind) + m->text.len + m->content.len + (1 + DIGITS_MAX) * 3 + 1;
+    return strlen(m->kind) + m->text.len + m->content.n + (1 + DIGITS_MAX) * 3 + 1;
 }
 
 int ipc_encode(struct str *out, const struct ipc_out *m)
@@ -134,11 +134,11 @@ int ipc_encode(struct str *out, const struct ipc_out *m)
     str_append_char(out, ' ');
     str_append_u64(out, m->text.len);
     str_append_char(out, ' ');
-    str_append_u64(out, m->content.len);
+    str_append_u64(out, m->content.n);
     str_append_char(out, ' ');
     str_append_u64(out, m->fd_count);
     str_append_char(out, '\n');
     str_append(out, str_span(&m->text));
-    str_append(out, str_span(&m->content));
+    str_append(out, m->content);
     return str_error(out);
 }

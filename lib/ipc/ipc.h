@@ -35,7 +35,7 @@ enum {
 struct ipc_out {
     char kind[IPC_NAME_MAX + 1];
     struct str text;
-    struct str content;
+    struct span content; /* borrowed */
     size_t values;
     int fds[IPC_FDS_MAX];
     size_t fd_count;
@@ -49,8 +49,9 @@ void ipc_put(struct ipc_out *m, const char *name, struct span value);
 void ipc_put_u64(struct ipc_out *m, const char *name, uint64_t value);
 void ipc_put_i64(struct ipc_out *m, const char *name, int64_t value);
 void ipc_put_bool(struct ipc_out *m, const char *name, bool value);
-/* Inline content, at most IPC_CONTENT_MAX, several pieces in order. */
-void ipc_put_content(struct ipc_out *m, struct span piece);
+/* Inline content, at most IPC_CONTENT_MAX, once in a message. It is not copied: it
+ * stays the caller's until the message was sent. */
+void ipc_put_content(struct ipc_out *m, struct span content);
 /* Passed on; stays the caller's (duplicated until sent). */
 void ipc_put_fd(struct ipc_out *m, const char *name, int fd);
 void ipc_out_fini(struct ipc_out *m);

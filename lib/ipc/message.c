@@ -23,9 +23,8 @@ void ipc_begin(struct ipc_out *m, const char *kind)
     size_t n = strlen(kind);
 
     str_clear(&m->text);
-    str_clear(&m->content);
+    m->content = SPAN_NONE;
     m->text.max = IPC_ATTRIBUTES_MAX;
-    m->content.max = IPC_CONTENT_MAX;
     while (m->fd_count > 0)
         fd_close(&m->fds[--m->fd_count]);
     m->values = 0;
@@ -103,10 +102,14 @@ void ipc_put_bool(struct ipc_out *m, const char *name, bool value)
     ipc_put(m, name, value ? SPAN_LIT("yes") : SPAN_LIT("no"));
 }
 
-void ipc_put_content(struct ipc_out *m, struct span piece)
+void ipc_put_content(struct ipc_out *m, struct span content)
 {
-    if (m->error == 0 && str_append(&m->content, piece) < 0)
-        set_error(m, str_error(&m->content));
+    if (content.n > IPC_CONTENT_MAX)
+        set_error(m, ERR_TOO_LONG);
+    else if (m->content.n > 0)
+        set_error(m, ERR_LIMIT);
+    else
+        m->content = content;
 }
 
 void ipc_put_fd(struct ipc_out *m, const char *name, int fd)
@@ -136,7 +139,7 @@ void ipc_out_fini(struct ipc_out *m)
     while (m->fd_count > 0)
         fd_close(&m->fds[--m->fd_count]);
     str_fini(&m->text);
-    str_fini(&m->content);
+    m->content = SPAN_NONE;
     m->values = 0;
     m->error = 0;
 }

@@ -37,8 +37,7 @@ static void round_trip(void **state)
     ipc_put_u64(&m, "most", UINT64_MAX);
     ipc_put_i64(&m, "least", INT64_MIN);
     ipc_put_bool(&m, "yes", true);
-    ipc_put_content(&m, SPAN_LIT("one "));
-    ipc_put_content(&m, SPAN_LIT("two"));
+    ipc_put_content(&m, SPAN_LIT("one two"));
     cat(&packet, &m);
 
     assert_int_equal(ipc_decode(str_span(&packet), &frame), 0);
@@ -94,6 +93,9 @@ static void limits_of_the_builder(void **state)
     ipc_put_content(&m, span_make(big, IPC_CONTENT_MAX));
     assert_int_equal(ipc_encode(&packet, &m), 0);
     ipc_put_content(&m, SPAN_LIT("x"));
+    assert_int_equal(ipc_encode(&packet, &m), ERR_LIMIT); /* once */
+    ipc_begin(&m, "k");
+    ipc_put_content(&m, span_make(big, sizeof(big)));
     assert_int_equal(ipc_encode(&packet, &m), ERR_TOO_LONG);
     ipc_begin(&m, "k");
     ipc_put(&m, "two words", SPAN_LIT(""));
