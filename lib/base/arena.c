@@ -56,7 +56,8 @@ static struct arena_chunk *add_chunk(struct arena *a, size_t need)
     return chunk;
 }
 
-void *arena_alloc(struct arena *a, size_t size)
+/* Not zeroed. */
+static void *take(struct arena *a, size_t size)
 {
     struct arena_chunk *chunk = a->chunks;
     void *p;
@@ -71,7 +72,14 @@ void *arena_alloc(struct arena *a, size_t size)
     }
     p = chunk->data + chunk->used;
     chunk->used += size;
-    return memset(p, 0, size);
+    return p;
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+    void *p = take(a, size);
+
+    return p == NULL ? NULL : memset(p, 0, size);
 }
 
 void *arena_alloc_n(struct arena *a, size_t n, size_t size)
@@ -85,10 +93,13 @@ void *arena_alloc_n(struct arena *a, size_t n, size_t size)
 
 char *arena_strdup(struct arena *a, struct span text)
 {
-    char *copy = arena_alloc(a, text.n + 1);
+    char *copy = take(a, text.n + 1);
 
-    if (copy != NULL && text.n > 0)
+    if (copy == NULL)
+        return NULL;
+    if (text.n > 0)
         memcpy(copy, text.p, text.n);
+    copy[text.n] = '\0';
     return copy;
 }
 

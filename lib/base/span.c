@@ -249,3 +249,18 @@ uint64_t span_ihash(struct span s)
 {
     return sip_hash(s, true);
 }
+
+size_t span_ascii(struct span s)
+{
+    size_t i = 0;
+    uint64_t word;
+
+    for (; i + sizeof(word) <= s.n; i += sizeof(word)) {
+        memcpy(&word, s.p + i, sizeof(word));
+        if ((word & 0x8080808080808080) != 0)
+            break;
+    }
+    while (i < s.n && (unsigned char)s.p[i] < 0x80)
+        i++;
+    return i;
+}

@@ -87,6 +87,9 @@ int span_to_i64(struct span s, int64_t *value);
 uint64_t span_hash(struct span s);
 uint64_t span_ihash(struct span s);
 
+/* How many octets at the front are ASCII. */
+size_t span_ascii(struct span s);
+
 static inline char ascii_lower(char c)
 {
     return (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);

@@ -324,14 +324,11 @@ int journal_shared_read_head(struct journal_shared *j, uint64_t segment, uint64_
     return scan_read_head_at(j->reading->file, &j->reading->header, offset, head_max, out, record);
 }
 
-int journal_shared_open_segment(struct journal_shared *j, uint64_t segment, struct disk_file **out)
+int journal_shared_file(struct journal_shared *j, uint64_t segment, struct disk_file **out)
 {
-    struct open_segment *s;
-    int rc = segment_open(j->disk, segment, DISK_READ, &s);
+    int rc = use_reading(j, segment);
 
-    if (rc < 0)
-        return rc;
-    *out = s->file;
-    free(s);
-    return 0;
+    if (rc == 0)
+        *out = j->reading->file;
+    return rc;
 }

@@ -79,8 +79,9 @@ int journal_shared_read(struct journal_shared *j, const struct journal_position 
  * record. ERR_TOO_LONG: the head is over head_max. */
 int journal_shared_read_head(struct journal_shared *j, uint64_t segment, uint64_t offset,
                              size_t head_max, struct str *out, struct journal_record *record);
-/* Open a segment read-only, for handing out descriptors. */
-int journal_shared_open_segment(struct journal_shared *j, uint64_t segment, struct disk_file **out);
+/* A segment's file, open for reading. It stays the journal's, and is good until the
+ * next read of another segment. */
+int journal_shared_file(struct journal_shared *j, uint64_t segment, struct disk_file **out);
 
 /* --- cleaner ------------------------------------------------------------------------ */
 

@@ -56,11 +56,9 @@ static size_t valid_length(struct span text)
     struct span rest = text;
 
     while (rest.n > 0) {
-        struct span at = rest;
+        struct span at = rest = span_drop(rest, span_ascii(rest));
 
-        if ((unsigned char)rest.p[0] < 0x80)
-            rest = span_drop(rest, 1);
-        else if (utf8_next(&rest) < 0)
+        if (at.n > 0 && utf8_next(&rest) < 0)
             return text.n - at.n;
     }
     return text.n;

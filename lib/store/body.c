@@ -2,6 +2,7 @@
 #include "store/body.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -37,32 +38,39 @@ static int locate_blob(struct store_account *a, const struct index_message *m,
     return blob_open(a->dirfd, m->guid, &out->fd);
 }
 
-int body_locate(struct store_account *a, const struct index_message *m, struct store_body *out)
+/* In the journal; out->fd stays the journal's. */
+static int locate_record(struct store_account *a, const struct index_message *m,
+                         struct store_body *out)
 {
     struct journal_record record;
     struct disk_file *file;
     struct str text = {0};
     struct record r;
+    int rc = body_record(a, m, &text, &r, &record);
+
+    str_fini(&text);
+    if (rc == 0)
+        rc = journal_shared_file(a->journal, m->segment, &file);
+    if (rc < 0)
+        return rc;
+    out->offset = record.at.offset + record.at.length - record.body.n;
+    out->length = record.body.n;
+    out->fd = disk_real_descriptor(file);
+    return 0;
+}
+
+int body_locate(struct store_account *a, const struct index_message *m, struct store_body *out)
+{
     int rc;
 
     out->fd = -1;
     if (m->segment == 0)
         return locate_blob(a, m, out);
-    rc = body_record(a, m, &text, &r, &record);
-    str_fini(&text);
-    if (rc == 0)
-        rc = journal_shared_open_segment(a->journal, m->segment, &file);
+    rc = locate_record(a, m, out);
     if (rc < 0)
         return rc;
-    out->offset = record.at.offset + record.at.length - record.body.n;
-    out->length = record.body.n;
-    out->fd = dup(disk_real_descriptor(file));
-    if (out->fd < 0)
-        rc = -errno;
-    else
-        (void)fd_set_cloexec(out->fd, 1);
-    disk_close(&file);
-    return rc;
+    out->fd = fcntl(out->fd, F_DUPFD_CLOEXEC, 0);
+    return out->fd < 0 ? -errno : 0;
 }
 
 int body_describe(struct span message, struct str *envelope, struct str *bodystructure)
@@ -166,16 +174,31 @@ static int read_range(const struct store_body *body, uint64_t length, struct str
     return 0;
 }
 
+/* Append up to limit octets of a message, without a descriptor of its own. */
+static int read_message(struct store_account *a, const struct index_message *m, uint64_t limit,
+                        struct str *out)
+{
+    struct store_body body = {.fd = -1};
+    bool is_blob = m->segment == 0;
+    int rc = is_blob ? locate_blob(a, m, &body) : locate_record(a, m, &body);
+
+    if (rc == 0)
+        rc = read_range(&body, body.length < limit ? body.length : limit, out);
+    if (is_blob)
+        fd_close(&body.fd);
+    return rc;
+}
+
+static int read_whole(struct store_account *a, const struct index_message *m, void *arg)
+{
+    return read_message(a, m, UINT64_MAX, ((struct body_job *)arg)->out);
+}
+
 static int read_body(struct store_account *a, void *arg)
 {
     struct body_job *job = arg;
-    int rc = open_body(a, arg);
 
-    if (rc < 0)
-        return rc;
-    rc = read_range(&job->body, job->body.length, job->out);
-    fd_close(&job->body.fd);
-    return rc;
+    return with_message(a, job->view->mailbox, job->uid, read_whole, job);
 }
 
 int store_body_read(struct store_view *v, uint32_t uid, struct str *out)
@@ -200,15 +223,9 @@ struct heads_job {
 static int read_head(struct store_account *a, const struct index_message *m, void *arg)
 {
     struct heads_job *job = arg;
-    struct store_body body;
-    int rc = body_locate(a, m, &body);
 
-    if (rc < 0)
-        return rc;
     str_clear(&job->text);
-    rc = read_range(&body, body.length < job->limit ? body.length : job->limit, &job->text);
-    fd_close(&body.fd);
-    return rc;
+    return read_message(a, m, job->limit, &job->text);
 }
 
 static int read_heads(struct store_account *a, void *arg)
@@ -294,14 +311,9 @@ static int read_cached(struct index_txn *t, void *arg)
 static int describe_body(struct store_account *a, const struct index_message *m,
                          struct str *envelope, struct str *bodystructure)
 {
-    struct store_body body;
     struct str text = {0};
-    int rc = body_locate(a, m, &body);
+    int rc = read_message(a, m, UINT64_MAX, &text);
 
-    if (rc < 0)
-        return rc;
-    rc = read_range(&body, body.length, &text);
-    fd_close(&body.fd);
     if (rc == 0)
         rc = body_describe(str_span(&text), envelope, bodystructure);
     str_fini(&text);

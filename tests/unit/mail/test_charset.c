@@ -147,6 +147,28 @@ static void test_casemap(void **state)
     str_fini(&b);
 }
 
+/* ASCII goes eight octets at a time: every octet at every place of a word. */
+static void test_casemap_ascii(void **state)
+{
+    char text[24], want[25] = {0};
+
+    for (int c = 1; c < 128; c++) {
+        for (size_t at = 0; at < sizeof(text); at++) {
+            struct str folded = {0};
+            memset(text, 'b', sizeof(text));
+            memset(want, 'B', sizeof(text));
+            text[at] = (char)c;
+            want[at] = (char)(c >= 'a' && c <= 'z' ? c - 32 : c);
+            assert_int_equal(casemap_fold(&folded, span_make(text, sizeof(text))), 0);
+            assert_string_equal(str_cstr(&folded), want);
+            assert_int_equal(span_ascii(span_make(text, sizeof(text))), sizeof(text));
+            text[at] = (char)0x80;
+            assert_int_equal(span_ascii(span_make(text, sizeof(text))), at);
+            str_fini(&folded);
+        }
+    }
+}
+
 static void test_utf7(void **state)
 {
     static const struct {
@@ -186,7 +208,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_samples), cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_threads), cmocka_unit_test(test_allow_list),
-        cmocka_unit_test(test_casemap), cmocka_unit_test(test_utf7),
+        cmocka_unit_test(test_casemap), cmocka_unit_test(test_casemap_ascii),
+        cmocka_unit_test(test_utf7),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
