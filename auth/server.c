@@ -78,7 +78,7 @@ static struct {
     struct list connections;
 } server;
 
-/* --- who may ask what ---------------------------------------------------------- */
+/* --- who may ask what --- */
 
 static int add_asker(const struct conf *conf, const char *parameter, unsigned asker,
                      struct str *why)
@@ -108,7 +108,7 @@ static unsigned asker_of(uid_t uid)
     return asker;
 }
 
-/* --- answers ---------------------------------------------------------------------- */
+/* --- answers --- */
 
 static void send_reply(struct request *r, struct ipc_out *reply)
 {
@@ -241,7 +241,7 @@ static void advance(struct request *r, struct pending *p, const struct span *inp
         free_pending(r->connection, p);
 }
 
-/* --- requests ------------------------------------------------------------------------ */
+/* --- requests --- */
 
 static bool is_service(struct span name)
 {
@@ -421,7 +421,7 @@ static void answer(void *arg)
     free(r);
 }
 
-/* --- connections ------------------------------------------------------------------------ */
+/* --- connections --- */
 
 static void serve(struct connection *c)
 {

@@ -51,7 +51,7 @@ void command_logout(struct session *s, struct parse *p)
     s->is_over = true;
 }
 
-/* --- ID (RFC 2971) ---------------------------------------------------------------------- */
+/* --- ID (RFC 2971) --- */
 
 /* "NIL" or "(" string SP nstring ... ")"; what the client says of itself is not kept. */
 static bool take_client_id(struct parse *p)
@@ -84,7 +84,7 @@ void command_id(struct session *s, struct parse *p)
     session_ok(s, "ID completed.");
 }
 
-/* --- ENABLE (RFC 5161) --------------------------------------------------------------------- */
+/* --- ENABLE (RFC 5161) --- */
 
 /* No extension here changes what clients get without asking: what is asked for is
  * unknown or always on, and nothing is listed. */
@@ -106,8 +106,7 @@ void command_enable(struct session *s, struct parse *p)
     session_ok(s, "Enabled.");
 }
 
-/* --- NAMESPACE (RFC 2342) ----------------------------------------------------------------------
- */
+/* --- NAMESPACE (RFC 2342) --- */
 
 void command_namespace(struct session *s, struct parse *p)
 {
@@ -117,8 +116,7 @@ void command_namespace(struct session *s, struct parse *p)
     session_ok(s, "Namespace completed.");
 }
 
-/* --- IDLE (RFC 2177)
- * ------------------------------------------------------------------------------ */
+/* --- IDLE (RFC 2177) --- */
 
 /* The client ended IDLE: with DONE, or with nonsense. */
 static int take_done(struct session *s)

@@ -17,7 +17,7 @@ enum {
     CHUNK_OCTETS = 32768,
 };
 
-/* --- sections of a message in memory ---------------------------------------------------- */
+/* --- sections of a message in memory --- */
 
 void body_section_init(struct body_section *section, const struct imap_section *want,
                        struct budget *budget)
@@ -104,7 +104,7 @@ void body_find(struct span message, struct body_section *sections, size_t count)
     arena_reset(&arena);
 }
 
-/* --- reading ---------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 struct read_job {
     int fd;
@@ -200,7 +200,7 @@ int body_with_content(const struct store_body *body, uint64_t limit,
     return rc < 0 ? rc : job.rc;
 }
 
-/* --- sections of a stored message ----------------------------------------------------------- */
+/* --- sections of a stored message --- */
 
 struct find_job {
     struct body_section *sections;
@@ -322,8 +322,7 @@ int body_describe_stored(const struct store_body *body, struct str *envelope, st
     return rc < 0 ? rc : job.rc;
 }
 
-/* --- sending ------------------------------------------------------------------------------------
- */
+/* --- sending --- */
 
 struct sender {
     struct session *session;

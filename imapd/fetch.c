@@ -46,7 +46,7 @@ struct item {
     bool becomes_seen;
 };
 
-/* --- simple items ---------------------------------------------------------------------------- */
+/* --- simple items --- */
 
 static struct str *begin_item(struct fetch *f)
 {
@@ -120,8 +120,7 @@ static int append_simple(struct fetch *f, const struct item *i, const struct sto
     return rc == 0 ? str_error(&f->line) : rc;
 }
 
-/* --- sections ----------------------------------------------------------------------------------
- */
+/* --- sections --- */
 
 static int flush_line(struct fetch *f)
 {
@@ -265,8 +264,7 @@ static int answer_message(struct fetch *f, const struct item *i)
     return rc;
 }
 
-/* --- batches -------------------------------------------------------------------------------------
- */
+/* --- batches --- */
 
 static int load_cached(struct fetch *f, const uint32_t *uids, size_t *count,
                        struct store_cached **out)
@@ -378,8 +376,7 @@ static int answer_all(struct fetch *f, const struct set *set)
     return rc;
 }
 
-/* --- the command
- * ---------------------------------------------------------------------------------- */
+/* --- the command --- */
 
 static int prepare(struct fetch *f)
 {

@@ -61,7 +61,7 @@ static struct fetch_section *add_section(struct fetch_items *out)
     return array_push(&out->sections);
 }
 
-/* --- BODY[section]<partial> ----------------------------------------------------------------- */
+/* --- BODY[section]<partial> --- */
 
 static void append_quoted(struct str *out, struct span text)
 {
@@ -153,8 +153,7 @@ static int take_section(struct parse *p, bool sets_seen, struct fetch_items *out
     return rc == -ENOMEM ? rc : rc < 0 ? fail(out, "Invalid BODY[..] parameter.") : 0;
 }
 
-/* --- items --------------------------------------------------------------------------------------
- */
+/* --- items --- */
 
 static int take_old_section(struct span name, struct fetch_items *out)
 {

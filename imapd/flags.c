@@ -16,7 +16,7 @@ static const struct {
     {SPAN_LIT("\\Draft"), STORE_DRAFT},
 };
 
-/* --- keyword names ------------------------------------------------------------------ */
+/* --- keyword names --- */
 
 static int load_names(struct session *s)
 {
@@ -56,7 +56,7 @@ int flags_keyword(struct session *s, struct span name, bool create, uint64_t *bi
     return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
-/* --- from the wire ---------------------------------------------------------------------- */
+/* --- from the wire --- */
 
 static bool add_system_flag(struct session *s, struct span name, struct flag_list *out)
 {
@@ -126,7 +126,7 @@ bool flags_take(struct session *s, struct parse *p, bool is_bare, bool create,
     return true;
 }
 
-/* --- to the wire ------------------------------------------------------------------------------ */
+/* --- to the wire --- */
 
 static void append_word(struct str *out, size_t start, struct span word)
 {

@@ -65,7 +65,7 @@ static int capabilities(struct session *s, struct str *out)
     return str_error(out);
 }
 
-/* --- what became of a login -------------------------------------------------------- */
+/* --- what became of a login --- */
 
 static void conclude(struct session *s, enum login_verdict verdict, struct span id,
                      struct span method)
@@ -113,7 +113,7 @@ static void conclude(struct session *s, enum login_verdict verdict, struct span 
     }
 }
 
-/* --- commands --------------------------------------------------------------------------- */
+/* --- commands --- */
 
 static void command_capability(struct session *s, struct parse *p)
 {

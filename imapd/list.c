@@ -25,7 +25,7 @@ struct listed {
     bool is_subscribed, has_children;
 };
 
-/* --- the request ---------------------------------------------------------------------------- */
+/* --- the request --- */
 
 static bool take_option(struct request *r, struct span word, bool is_return)
 {
@@ -154,8 +154,7 @@ static bool is_wanted(const struct request *r, struct span wire)
     return false;
 }
 
-/* --- the mailboxes -----------------------------------------------------------------------------
- */
+/* --- the mailboxes --- */
 
 /* INBOX stands first, the others in order. */
 static struct store_mailbox *find_box(const struct store_listing *l, struct span name)
@@ -324,8 +323,7 @@ void command_list(struct session *s, struct parse *p)
     store_listing_free(&all);
 }
 
-/* --- LSUB
- * ----------------------------------------------------------------------------------------- */
+/* --- LSUB --- */
 
 static bool is_in(const struct span *names, size_t count, struct span name)
 {

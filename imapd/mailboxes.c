@@ -12,7 +12,7 @@ static bool is_at_end(struct session *s, struct parse *p)
     return false;
 }
 
-/* --- CREATE --------------------------------------------------------------------------------- */
+/* --- CREATE --- */
 
 static bool is_use_taken(struct session *s, struct span use)
 {
@@ -67,8 +67,7 @@ void command_create(struct session *s, struct parse *p)
         session_store_error(s, rc, "CREATE");
 }
 
-/* --- DELETE, RENAME -----------------------------------------------------------------------------
- */
+/* --- DELETE, RENAME --- */
 
 static void say_missing(struct session *s, struct span name)
 {
@@ -131,8 +130,7 @@ void command_rename(struct session *s, struct parse *p)
         session_store_error(s, rc, "RENAME");
 }
 
-/* --- subscriptions
- * -------------------------------------------------------------------------------- */
+/* --- subscriptions --- */
 
 void command_subscribe(struct session *s, struct parse *p)
 {
@@ -173,8 +171,7 @@ void command_unsubscribe(struct session *s, struct parse *p)
         session_store_error(s, rc, "UNSUBSCRIBE");
 }
 
-/* --- STATUS
- * ---------------------------------------------------------------------------------------- */
+/* --- STATUS --- */
 
 enum {
     STATUS_MESSAGES = 1 << 0,

@@ -8,7 +8,7 @@
 #include "imapd/set.h"
 #include "imapd/sync.h"
 
-/* --- STORE ----------------------------------------------------------------------------------- */
+/* --- STORE --- */
 
 struct change {
     enum store_flag_op op;
@@ -112,7 +112,7 @@ out:
     set_free(&set);
 }
 
-/* --- COPY, MOVE ------------------------------------------------------------------------------ */
+/* --- COPY, MOVE --- */
 
 static bool take_target(struct session *s, struct parse *p, struct store_mailbox *box)
 {

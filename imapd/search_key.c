@@ -42,7 +42,7 @@ static bool fail(struct search *q, const char *why)
 
 static bool take_key(struct search *q, struct parse *p, unsigned depth, struct search_key **out);
 
-/* --- arguments -------------------------------------------------------------------------------- */
+/* --- arguments --- */
 
 static bool take_text(struct search *q, struct parse *p, struct span *text)
 {
@@ -138,7 +138,7 @@ static bool take_set(struct search *q, struct parse *p, struct search_key *k, bo
     return k->marks != NULL;
 }
 
-/* --- keys ------------------------------------------------------------------------------------ */
+/* --- keys --- */
 
 static bool take_list(struct search *q, struct parse *p, unsigned depth, struct search_key *k)
 {

@@ -23,8 +23,7 @@ enum { UNKNOWN = -1 };
 
 static int match(const struct subject *m, const struct search_key *k);
 
-/* --- dates ---------------------------------------------------------------------------------------
- */
+/* --- dates --- */
 
 static int compare_day(enum search_op op, int64_t day, int64_t wanted)
 {
@@ -66,8 +65,7 @@ static int match_sent_date(const struct subject *m, const struct search_key *k)
     return 0;
 }
 
-/* --- everything else
- * ------------------------------------------------------------------------------- */
+/* --- everything else --- */
 
 static int match_text(const struct subject *m, const struct search_key *k)
 {

@@ -94,7 +94,7 @@ void command_examine(struct session *s, struct parse *p)
     open_mailbox(s, p, true);
 }
 
-/* --- expunging ---------------------------------------------------------------------------- */
+/* --- expunging --- */
 
 /* Messages that carry \Deleted, by what this session knows: for the statistics. */
 static uint64_t count_deleted(const struct store_view *v)

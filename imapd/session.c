@@ -45,7 +45,7 @@ deadline_t session_patience(void)
     return deadline_in(session_settings.idle_ms);
 }
 
-/* --- output ----------------------------------------------------------------------------- */
+/* --- output --- */
 
 static void note_output(struct session *s, int rc)
 {
@@ -199,7 +199,7 @@ void session_store_error(struct session *s, int rc, const char *what)
     log_error("user=<%s>: %s: %s", str_cstr(&s->client->user), what, error_text(rc));
 }
 
-/* --- mailbox names -------------------------------------------------------------------------- */
+/* --- mailbox names --- */
 
 /* "INBOX" in any case is one mailbox (RFC 3501 5.1). */
 static int fold_inbox(struct session *s, struct span *name)
@@ -270,8 +270,7 @@ void session_close_mailbox(struct session *s)
     arena_reset(&s->keyword_arena);
 }
 
-/* --- commands ----------------------------------------------------------------------------------
- */
+/* --- commands --- */
 
 static void run(struct session *s, struct parse *p)
 {
@@ -377,8 +376,7 @@ static int serve_command(struct session *s)
     return rc;
 }
 
-/* --- the session
- * ----------------------------------------------------------------------------------- */
+/* --- the session --- */
 
 static void serve_commands(struct session *s)
 {

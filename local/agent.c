@@ -60,7 +60,7 @@ int agent_start(const struct conf *conf)
     return shared.queue != NULL ? 0 : -ENOMEM;
 }
 
-/* --- the Unix user -------------------------------------------------------------------- */
+/* --- the Unix user --- */
 
 static void report(struct deliver_job *job, size_t i, enum deliver_status status, const char *dsn,
                    struct span reason)
@@ -167,7 +167,7 @@ static void deliver_to_user(struct deliver_job *job, size_t i, struct span user)
     str_fini(&sender);
 }
 
-/* --- aliases ----------------------------------------------------------------------------- */
+/* --- aliases --- */
 
 static int is_local_domain(void *arg, struct span domain)
 {

@@ -44,7 +44,7 @@ bool deposit_is_loop(int fd, const char *address)
     return hits > 1;
 }
 
-/* --- Maildir ------------------------------------------------------------------------ */
+/* --- Maildir --- */
 
 static int make_folders(const char *path)
 {
@@ -119,7 +119,7 @@ enum deposit_exit deposit_maildir(const struct deposit *d, int fd, struct str *w
     return DEPOSIT_DONE;
 }
 
-/* --- mbox ----------------------------------------------------------------------------- */
+/* --- mbox --- */
 
 static void lock_name(const struct deposit *d, struct str *name)
 {

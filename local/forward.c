@@ -8,7 +8,7 @@
 
 enum { PIECE_OCTETS = 65536 };
 
-/* --- where it goes ---------------------------------------------------------------- */
+/* --- where it goes --- */
 
 static int expand(const struct route *route, struct span address, struct arena *arena,
                   struct route_expansion *list)
@@ -74,7 +74,7 @@ int forward_expand(const struct route *route, const struct queue_recipient *r, s
     return rc;
 }
 
-/* --- the message ------------------------------------------------------------------- */
+/* --- the message --- */
 
 static int upload_content(struct queue_upload *upload, const struct deliver_job *job,
                           struct span address)

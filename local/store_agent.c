@@ -31,7 +31,7 @@ int store_agent_start(const struct conf *conf, int directory)
     return store_new(&shared.store, directory, &options);
 }
 
-/* --- results ---------------------------------------------------------------------------------- */
+/* --- results --- */
 
 static void report(struct deliver_job *job, size_t i, enum deliver_status status, const char *dsn,
                    struct span reason)
@@ -56,8 +56,7 @@ static void report_error(struct deliver_job *job, size_t i, int rc)
     report(job, i, DELIVER_DEFERRED, dsn, span_cstr(text));
 }
 
-/* --- the message --------------------------------------------------------------------------------
- */
+/* --- the message --- */
 
 /* Whether the header says that the message was delivered to this address before. */
 static bool is_loop(struct deliver_job *job, struct span address)
@@ -118,8 +117,7 @@ static void set_content(struct store_append *m, const struct queue_content *c)
     m->length = queue_content_size(c);
 }
 
-/* --- delivery
- * -------------------------------------------------------------------------------------- */
+/* --- delivery --- */
 
 static int append(struct deliver_job *job, struct span account, struct span address,
                   struct store_appended *out)

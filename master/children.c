@@ -81,7 +81,7 @@ void child_retire(struct child *child)
     list_append(&master.retired, &child->link);
 }
 
-/* --- what a child says ---------------------------------------------------------------------- */
+/* --- what a child says --- */
 
 static void send_refused(struct child *child)
 {
@@ -144,8 +144,7 @@ static void hear(struct child *child, const struct control_message *message)
     task_cond_broadcast(&master.changed);
 }
 
-/* --- the end of a child ------------------------------------------------------------------------
- */
+/* --- the end of a child --- */
 
 /* What it did when it died; -1 when its page does not say. */
 static int describe_end(const struct child *child, struct stats_page *page)
@@ -289,8 +288,7 @@ void children_reap(void)
     }
 }
 
-/* --- its task ------------------------------------------------------------------------------------
- */
+/* --- its task --- */
 
 static void free_child(struct child *child)
 {

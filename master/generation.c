@@ -145,7 +145,7 @@ static int read_files(struct reading *r, struct str *why)
     return code;
 }
 
-/* --- entries ------------------------------------------------------------------------------- */
+/* --- entries --- */
 
 static int check_program(const struct service_entry *entry, const struct conf *conf,
                          struct str *why)
@@ -265,7 +265,7 @@ static int make_entries(const struct reading *r, struct str *why)
     return code;
 }
 
-/* --- changing over ---------------------------------------------------------------------------- */
+/* --- changing over --- */
 
 static void move_list(struct list *from, struct list *to)
 {

@@ -54,7 +54,7 @@ bool handover_is_due(void)
            now.st_mtim.tv_nsec != running.st_mtim.tv_nsec;
 }
 
-/* --- the old side ---------------------------------------------------------------------------- */
+/* --- the old side --- */
 
 static void put_child(struct str *out, const struct child *child, int inheritable)
 {
@@ -112,8 +112,7 @@ int handover_exec(struct str *why)
     return code;
 }
 
-/* --- the new side ------------------------------------------------------------------------------
- */
+/* --- the new side --- */
 
 static int take_number(struct span *line, int64_t *value)
 {

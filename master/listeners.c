@@ -79,7 +79,7 @@ static int use_listener(struct service_entry *entry, const char *key, const char
     return 0;
 }
 
-/* --- internet ------------------------------------------------------------------------------ */
+/* --- internet --- */
 
 static int listen_tcp(const struct net_address *address, int *fd)
 {
@@ -244,7 +244,7 @@ static int open_inet(struct service_entry *entry, const struct conf *conf, struc
     return code;
 }
 
-/* --- Unix ------------------------------------------------------------------------------------ */
+/* --- Unix --- */
 
 static int open_unix(struct service_entry *entry, const struct conf *conf, const char *name,
                      bool is_private, struct str *why)
@@ -294,7 +294,7 @@ int listeners_open(struct service_entry *entry, const struct conf *conf, struct 
     return code;
 }
 
-/* --- waiting --------------------------------------------------------------------------------- */
+/* --- waiting --- */
 
 static bool is_readable(int fd)
 {

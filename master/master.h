@@ -102,7 +102,7 @@ struct master {
 
 extern struct master master;
 
-/* --- generation.c: reading the configuration ------------------------------------------ */
+/* --- generation.c: reading the configuration --- */
 
 /* Read main.cf and master.cf, bind what is new, retire the processes of the
  * generation before. On failure nothing has changed and *why says file, line and
@@ -111,7 +111,7 @@ int generation_load(struct str *why);
 /* Forget the present generation: at the end. */
 void generation_free(void);
 
-/* --- listeners.c ------------------------------------------------------------------------ */
+/* --- listeners.c --- */
 
 /* The sockets of an entry: found by address among the present ones or bound anew. */
 int listeners_open(struct service_entry *entry, const struct conf *conf, struct str *why);
@@ -122,12 +122,12 @@ int listeners_watch(void);
 struct listener *listener_adopt(const char *key, const char *label, int fd);
 void listener_free(struct listener *listener);
 
-/* --- spawn.c ------------------------------------------------------------------------------ */
+/* --- spawn.c --- */
 
 /* Start one process for the entry with this limit; the new child or NULL (logged). */
 struct child *spawn_child(struct service_entry *entry, uint32_t limit);
 
-/* --- children.c --------------------------------------------------------------------------- */
+/* --- children.c --- */
 
 /* A new or adopted child: its control task. Frees child on failure. */
 int child_watch(struct child *child);
@@ -144,7 +144,7 @@ size_t entry_process_count(const struct service_entry *entry);
 /* A process of this single service, perhaps of an older generation, must end first. */
 bool entry_has_predecessor(const struct service_entry *entry);
 
-/* --- scale.c -------------------------------------------------------------------------------- */
+/* --- scale.c --- */
 
 /* Decide for one entry: start, share limits. Any time. */
 void scale_entry(struct service_entry *entry);
@@ -153,7 +153,7 @@ void scale_tick(void);
 /* Whether somebody who waits at the entry's listeners needs a new process. */
 bool scale_is_unserved(const struct service_entry *entry);
 
-/* --- master_main.c --------------------------------------------------------------------------- */
+/* --- master_main.c --- */
 
 /* A new generation is in force: watch its listeners, start what must run. */
 void master_reloaded(void);
@@ -162,13 +162,13 @@ void master_reload(void);
 /* End everything, in order or (is_kill) at once. */
 void master_stop(bool is_kill);
 
-/* --- watch.c ---------------------------------------------------------------------------------- */
+/* --- watch.c --- */
 
 /* Reload when a file that the present generation's processes have read changes. In a
  * task; the files of the generation before are forgotten. */
 void watch_files(void);
 
-/* --- status.c --------------------------------------------------------------------------------- */
+/* --- status.c --- */
 
 /* What "waypost status" shows. */
 int status_json(struct str *out);
@@ -176,7 +176,7 @@ int status_text(struct str *out);
 /* The task that serves the socket "control". */
 void status_serve(void *listener_fd);
 
-/* --- handover.c: a new binary ---------------------------------------------------------------- */
+/* --- handover.c: a new binary --- */
 
 /* Whether master's executable file is another one than the running one. */
 bool handover_is_due(void);
@@ -187,8 +187,7 @@ int handover_exec(struct str *why);
 /* The new binary's side: read the state from fd. */
 int handover_adopt(int fd, struct str *why);
 
-/* --- rundir.c ----------------------------------------------------------------------------------
- */
+/* --- rundir.c --- */
 
 /* Make the directories that are missing, with their owners (as root). */
 int rundir_make(const struct conf *conf, struct str *why);

@@ -39,7 +39,7 @@ struct master master = {.config_fd = -1, .lock_fd = -1, .control_fd = -1};
 static int handover_fd = -1;
 static bool is_test, is_reload_due, is_handover_due;
 
-/* --- orders --------------------------------------------------------------------------------- */
+/* --- orders --- */
 
 void master_reloaded(void)
 {
@@ -116,7 +116,7 @@ static void hand_over(void)
     str_fini(&why);
 }
 
-/* --- running -------------------------------------------------------------------------------- */
+/* --- running --- */
 
 static void signal_children(int signo)
 {
@@ -260,8 +260,7 @@ static void first_task(void *arg)
     live();
 }
 
-/* --- start --------------------------------------------------------------------------------------
- */
+/* --- start --- */
 
 static void read_command_line(int argc, char **argv)
 {

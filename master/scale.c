@@ -21,7 +21,7 @@ enum {
     HUNG_PERMILLE = 100,        /* a loop that turns idly to no end, on a loaded machine */
 };
 
-/* --- looking --------------------------------------------------------------------------------- */
+/* --- looking --- */
 
 static void read_page(const struct child *child, struct stats_page *page)
 {
@@ -119,8 +119,7 @@ bool scale_is_unserved(const struct service_entry *entry)
     return limits_wanted_processes(&load, master.max_idle_s) > load.processes;
 }
 
-/* --- sharing the limit -------------------------------------------------------------------------
- */
+/* --- sharing the limit --- */
 
 static size_t collect_shares(const struct service_entry *entry, struct limits_share *shares,
                              struct child **children)
@@ -182,8 +181,7 @@ static uint32_t first_grant(const struct service_entry *entry)
     return grantable < most ? grantable : most;
 }
 
-/* --- doing
- * ---------------------------------------------------------------------------------------- */
+/* --- doing --- */
 
 /* The one with the fewest clients lets the others go on. */
 static void drain_one(struct service_entry *entry)
@@ -229,8 +227,7 @@ void scale_entry(struct service_entry *entry)
     share_limits(entry);
 }
 
-/* --- every second
- * ------------------------------------------------------------------------------------ */
+/* --- every second --- */
 
 /* CPU time of the child's loop thread, from the kernel: a process may write what
  * it likes into its page. */

@@ -19,7 +19,7 @@
 
 enum { REQUEST_MS = 30000, CLIENTS_MAX = 32 };
 
-/* --- JSON ------------------------------------------------------------------------------------ */
+/* --- JSON --- */
 
 /* RFC 8259 7. */
 static void put_text(struct str *out, const char *text)
@@ -192,8 +192,7 @@ int status_json(struct str *out)
     return str_error(out);
 }
 
-/* --- for people ----------------------------------------------------------------------------------
- */
+/* --- for people --- */
 
 static void put_row(struct str *out, const struct child *child, const char *name, const char *limit,
                     const char *hurts)
@@ -246,8 +245,7 @@ int status_text(struct str *out)
     return str_error(out);
 }
 
-/* --- requests ----------------------------------------------------------------------------------
- */
+/* --- requests --- */
 
 static size_t client_count;
 

@@ -25,7 +25,7 @@ static void say(struct session *s, const char *line)
         s->is_over = true;
 }
 
-/* --- commands -------------------------------------------------------------------------- */
+/* --- commands --- */
 
 static void conclude(struct session *s, enum login_verdict verdict, struct span id,
                      struct span method)

@@ -55,7 +55,7 @@ static void say(struct session *s, const char *line)
         s->is_over = true;
 }
 
-/* --- commands ----------------------------------------------------------------------- */
+/* --- commands --- */
 
 /* The message of the number in front; what follows stays in *argument. */
 static struct maildrop_entry *find_first(struct session *s, struct span *argument)
@@ -283,7 +283,7 @@ static void dispatch(struct session *s, struct span line)
     }
 }
 
-/* --- the session ---------------------------------------------------------------------- */
+/* --- the session --- */
 
 static int open_drop(struct session *s)
 {

@@ -29,7 +29,7 @@ void active_kick(void)
     task_cond_signal(&work);
 }
 
-/* --- life of struct active ----------------------------------------------------------- */
+/* --- life of struct active --- */
 
 /* Takes l. */
 static struct active *active_new(struct entry *e, struct loaded *l)
@@ -75,7 +75,7 @@ void active_again(struct active *a)
     active_kick();
 }
 
-/* --- becoming active --------------------------------------------------------------------- */
+/* --- becoming active --- */
 
 void active_accept(struct entry *e, struct loaded *l)
 {
@@ -246,7 +246,7 @@ void active_run(void *arg)
     }
 }
 
-/* --- results -------------------------------------------------------------------------------- */
+/* --- results --- */
 
 int active_take_result(struct job *job, uint32_t index, const struct deliver_result *result)
 {

@@ -58,7 +58,7 @@ struct job {
     struct span site_reason; /* in the message's arena */
 };
 
-/* --- the queue's view ------------------------------------------------------------- */
+/* --- the queue's view --- */
 
 /* A message was committed: takes l. */
 void active_accept(struct entry *e, struct loaded *l);
@@ -80,7 +80,7 @@ void active_free(struct active *a);
 /* Another pass at once: it has recipients that were not tried yet. */
 void active_again(struct active *a);
 
-/* --- for transport.c and jobs --------------------------------------------------------- */
+/* --- for transport.c and jobs --- */
 
 /* Results of a job's recipient. 0, ERR_SYNTAX for what the job does not hold. */
 int active_take_result(struct job *job, uint32_t index, const struct deliver_result *result);

@@ -39,7 +39,7 @@ int admin_listen(struct str *why)
     return rc;
 }
 
-/* --- answers ---------------------------------------------------------------------- */
+/* --- answers --- */
 
 static int send_end(struct ipc_conn *c, int error, uint64_t count)
 {

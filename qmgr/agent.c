@@ -86,7 +86,7 @@ static void forget_job(struct agent *a, struct job *job)
     a->used--;
 }
 
-/* --- results ------------------------------------------------------------------------------ */
+/* --- results --- */
 
 /* What the job says about the site, from all its recipients. */
 static enum schedule_outcome outcome_of(const struct job *job)
@@ -224,7 +224,7 @@ void agent_serve(struct agent *a)
     task_cond_signal(&t->changed);
 }
 
-/* --- acknowledging ---------------------------------------------------------------------------- */
+/* --- acknowledging --- */
 
 static void acknowledge(struct agent *a, struct span numbers)
 {

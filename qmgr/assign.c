@@ -34,7 +34,7 @@ void assign_log(const char *transport, const struct active *a, uint32_t index,
     log_set_tag(own);
 }
 
-/* --- transports inside --------------------------------------------------------------- */
+/* --- transports inside --- */
 
 /* "5.1.1 text" gives both; text alone takes the fallback. */
 static void split_dsn(struct span text, const char *fallback, struct arena *arena,
@@ -89,7 +89,7 @@ static void defer(struct active *a, uint32_t index, const char *dsn, struct span
     loaded_take_result(&a->loaded, index, a->attempt, clock_wall_s(), &result);
 }
 
-/* --- routing ------------------------------------------------------------------------------ */
+/* --- routing --- */
 
 static bool is_deferred_transport(struct span transport)
 {
@@ -155,8 +155,7 @@ static int route_all(struct active *a, struct destination *list, size_t *count)
     return 0;
 }
 
-/* --- jobs --------------------------------------------------------------------------------------
- */
+/* --- jobs --- */
 
 static int compare(const void *x, const void *y)
 {

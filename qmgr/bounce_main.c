@@ -31,7 +31,7 @@ static bool has_class(const char *class)
     return false;
 }
 
-/* --- one notification ------------------------------------------------------------------ */
+/* --- one notification --- */
 
 struct copy_job {
     const struct queue_content *content;
@@ -128,7 +128,7 @@ static int send_notification(const struct bounce_request *r, struct report_optio
     return rc;
 }
 
-/* --- who is told -------------------------------------------------------------------------- */
+/* --- who is told --- */
 
 /* Our own: another host's postmaster notification is returned to that host. */
 static bool is_double_bounce(struct span sender)
@@ -188,7 +188,7 @@ static int notify(const struct bounce_request *r)
     return rc;
 }
 
-/* --- the service ----------------------------------------------------------------------------- */
+/* --- the service --- */
 
 static int on_load(const struct conf *conf, struct str *why)
 {

@@ -79,7 +79,7 @@ static void client_release(struct client *c)
     free(c);
 }
 
-/* --- replies ----------------------------------------------------------------------------- */
+/* --- replies --- */
 
 static void begin_reply(struct ipc_out *m, const struct ipc_in *request, int error)
 {
@@ -108,7 +108,7 @@ static void reply_error(struct client *c, const struct ipc_in *request, int erro
     send_reply(c, &m);
 }
 
-/* --- space ----------------------------------------------------------------------------------- */
+/* --- space --- */
 
 /* queue_minfree, looked at once a second. */
 static int check_space(void)
@@ -136,8 +136,7 @@ static int check_space(void)
     return verdict;
 }
 
-/* --- commit -------------------------------------------------------------------------------------
- */
+/* --- commit --- */
 
 static uint64_t hash_number(uint64_t number)
 {
@@ -398,8 +397,7 @@ void commit_run_writer(void *arg)
     free(records);
 }
 
-/* --- the other requests
- * --------------------------------------------------------------------------- */
+/* --- the other requests --- */
 
 static int answer_ids(struct client *c, const struct ipc_in *request)
 {

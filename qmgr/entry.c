@@ -55,7 +55,7 @@ struct entry *entry_find(uint64_t number)
     return NULL;
 }
 
-/* --- the heap ---------------------------------------------------------------------- */
+/* --- the heap --- */
 
 static void heap_put(size_t i, struct entry *e)
 {
@@ -121,7 +121,7 @@ void entry_limit_due(int64_t latest_s)
             heap.items[i]->next_attempt_s = latest_s;
 }
 
-/* --- places ------------------------------------------------------------------------- */
+/* --- places --- */
 
 static void leave(struct entry *e)
 {
@@ -178,7 +178,7 @@ struct entry *entry_walk(struct hash_walk *walk)
     return n == NULL ? NULL : CONTAINER_OF(n, struct entry, by_number);
 }
 
-/* --- records ------------------------------------------------------------------------ */
+/* --- records --- */
 
 static void drop_changes(struct entry *e, uint32_t from, uint32_t n)
 {

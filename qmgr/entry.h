@@ -81,7 +81,7 @@ int entry_add_change(struct entry *e, const struct change *c);
 void entry_set_message(struct entry *e, const struct journal_position *at);
 uint32_t entry_sequence(const struct entry *e);
 
-/* --- segments ---------------------------------------------------------------------- */
+/* --- segments --- */
 
 /* Octets of records that are still needed, by segment. */
 void segment_use(const struct journal_position *at);

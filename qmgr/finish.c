@@ -26,7 +26,7 @@ int finish_init(void)
     return bounce == NULL ? -ENOMEM : 0;
 }
 
-/* --- who must be told ------------------------------------------------------------------ */
+/* --- who must be told --- */
 
 static bool wants(const struct queue_recipient *r, uint32_t bit)
 {
@@ -73,7 +73,7 @@ static void settle_unwanted(struct active *a)
     }
 }
 
-/* --- asking bounce ------------------------------------------------------------------------ */
+/* --- asking bounce --- */
 
 /* Content of the notification: what the job would carry. */
 static int put_content(struct active *a, struct ipc_out *m)
@@ -186,7 +186,7 @@ static int notify(struct active *a, enum bounce_kind kind)
     return rc;
 }
 
-/* --- expiry ---------------------------------------------------------------------------------- */
+/* --- expiry --- */
 
 static bool is_expired(const struct active *a)
 {
@@ -221,8 +221,7 @@ static void expire(struct active *a)
     }
 }
 
-/* --- the end ------------------------------------------------------------------------------------
- */
+/* --- the end --- */
 
 static bool is_over(const struct active *a)
 {

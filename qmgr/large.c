@@ -118,7 +118,7 @@ void ledger_drop_file(uint64_t file)
         large_unlink_later(file);
 }
 
-/* --- on workers ------------------------------------------------------------------------ */
+/* --- on workers --- */
 
 struct file_job {
     uint64_t file, size;
@@ -193,7 +193,7 @@ int ledger_open_file(uint64_t file, int *fd)
     return rc < 0 ? rc : job.rc;
 }
 
-/* --- removal ------------------------------------------------------------------------------ */
+/* --- removal --- */
 
 struct unlink_job {
     uint64_t *files;

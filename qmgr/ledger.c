@@ -29,7 +29,7 @@ int ledger_error(void)
     return failed;
 }
 
-/* --- commits that are over --------------------------------------------------------- */
+/* --- commits that are over --- */
 
 /* The last messages that left, in a ring: for "is it committed?". */
 static struct {
@@ -65,7 +65,7 @@ bool ledger_was_committed(uint64_t number, uint64_t commit_hash)
     return false;
 }
 
-/* --- recovery ------------------------------------------------------------------------ */
+/* --- recovery --- */
 
 static struct entry *find_or_make(uint64_t number)
 {
@@ -240,7 +240,7 @@ void ledger_close(void)
     large_fini();
 }
 
-/* --- writing -------------------------------------------------------------------------- */
+/* --- writing --- */
 
 int ledger_take_ids(uint32_t count, uint64_t *first)
 {
@@ -340,7 +340,7 @@ int ledger_remove(struct entry *e)
     return rc;
 }
 
-/* --- reading ----------------------------------------------------------------------------- */
+/* --- reading --- */
 
 static int load_message(struct entry *e, struct loaded *l, bool with_content)
 {

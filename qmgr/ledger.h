@@ -39,7 +39,7 @@ TASK_WAITS int ledger_remove(struct entry *e);
 /* Wait until everything written so far is durable. */
 TASK_WAITS int ledger_flush(void);
 
-/* --- large content -------------------------------------------------------------------- */
+/* --- large content --- */
 
 /* A new empty file: its number and a write-only descriptor. */
 TASK_WAITS int ledger_new_file(uint64_t *file, int *fd);
@@ -51,7 +51,7 @@ TASK_WAITS int ledger_open_file(uint64_t file, int *fd);
 void ledger_drop_file(uint64_t file);
 bool ledger_file_is_used(uint64_t file);
 
-/* --- commits that are over --------------------------------------------------------------- */
+/* --- commits that are over --- */
 
 uint64_t ledger_commit_hash(struct span commit);
 /* True when this commit arrived, also when the message is gone by now. */

@@ -123,7 +123,7 @@ int list_send(struct ipc_conn *c, uint64_t number, deadline_t deadline)
     return rc;
 }
 
-/* --- postcat ----------------------------------------------------------------------------- */
+/* --- postcat --- */
 
 static int send_envelope(struct ipc_conn *c, const struct loaded *l, deadline_t deadline)
 {

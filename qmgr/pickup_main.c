@@ -32,7 +32,7 @@ static struct {
     bool is_scanning, is_scan_wanted;
 } pickup = {.maildrop = -1};
 
-/* --- reading on a worker -------------------------------------------------------------- */
+/* --- reading on a worker --- */
 
 struct file {
     char name[NAME_MAX_OCTETS];
@@ -73,7 +73,7 @@ static int read_piece(struct file *f)
     return rc < 0 ? rc : f->rc;
 }
 
-/* --- the envelope --------------------------------------------------------------------------- */
+/* --- the envelope --- */
 
 /* The attributes at the front, and what of the content came with them. */
 static int read_head(struct file *f, struct str *front, struct drop *d, size_t *used)
@@ -137,7 +137,7 @@ static int fill_message(struct queue_message *m, const struct drop *d, uid_t uid
     return rc == 0 && m->recipients.len == 0 ? ERR_CORRUPT : rc;
 }
 
-/* --- the content ---------------------------------------------------------------------------- */
+/* --- the content --- */
 
 static int sink(void *arg, struct span octets)
 {
@@ -191,8 +191,7 @@ static int read_content(struct file *f, struct intake *in, struct span first)
     return rc == 0 ? intake_finish(in) : rc;
 }
 
-/* --- one file ----------------------------------------------------------------------------------
- */
+/* --- one file --- */
 
 static int submit(struct file *f, const struct drop *d, struct span first)
 {
@@ -283,8 +282,7 @@ out:
     free(f.buf);
 }
 
-/* --- the folder
- * ------------------------------------------------------------------------------------ */
+/* --- the folder --- */
 
 struct names {
     char **items;
@@ -343,8 +341,7 @@ static void scan_once(void)
     pickup.is_scanning = false;
 }
 
-/* --- the service
- * ------------------------------------------------------------------------------------ */
+/* --- the service --- */
 
 static int on_load(const struct conf *conf, struct str *why)
 {

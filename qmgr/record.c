@@ -49,7 +49,7 @@ int loaded_from_message(struct loaded *l, const struct journal_record *r, bool k
     return 0;
 }
 
-/* --- recipients ------------------------------------------------------------------------ */
+/* --- recipients --- */
 
 /* A recipient that came later, from an alias or a STATE record. */
 static int add_recipient(struct loaded *l, const struct queue_recipient *from)
@@ -122,7 +122,7 @@ int loaded_take_result(struct loaded *l, uint32_t index, uint32_t attempt, int64
     return 1;
 }
 
-/* --- RESULT ------------------------------------------------------------------------------- */
+/* --- RESULT --- */
 
 void record_result_begin(struct str *head, uint64_t number, uint32_t sequence, uint32_t attempt,
                          int64_t at_s)
@@ -166,7 +166,7 @@ static int apply_result(struct loaded *l, struct span head)
     return rc < 0 ? rc : 0;
 }
 
-/* --- STATE ---------------------------------------------------------------------------------- */
+/* --- STATE --- */
 
 static void put_outcome(struct str *head, const struct outcome *o, uint32_t index)
 {
@@ -285,8 +285,7 @@ int loaded_apply(struct loaded *l, const struct journal_record *r)
     return rc;
 }
 
-/* --- the rest -----------------------------------------------------------------------------------
- */
+/* --- the rest --- */
 
 void record_removed(struct str *head, uint64_t number, uint64_t oldest, uint64_t newest)
 {

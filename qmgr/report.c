@@ -103,7 +103,7 @@ static void print_sender(const struct bounce_request *r, const struct report_opt
         print_clean(out, r->message.sender, is_utf8(r));
 }
 
-/* --- the header -------------------------------------------------------------------- */
+/* --- the header --- */
 
 static void print_header(const struct bounce_request *r, const struct report_options *o,
                          struct str *out)
@@ -136,7 +136,7 @@ static void begin_part(const struct report_options *o, const char *description, 
     str_printf(out, "\r\nContent-Description: %s\r\n", description);
 }
 
-/* --- for people ------------------------------------------------------------------------ */
+/* --- for people --- */
 
 static void print_explanation(const struct bounce_request *r, const struct report_options *o,
                               struct str *out)
@@ -189,7 +189,7 @@ static void print_for_people(const struct bounce_request *r, const struct report
     }
 }
 
-/* --- for programs ------------------------------------------------------------------------- */
+/* --- for programs --- */
 
 static const char *action_of(const struct bounce_request *r, size_t i)
 {
@@ -289,7 +289,7 @@ static void print_status(const struct bounce_request *r, const struct report_opt
         print_recipient(r, i, out);
 }
 
-/* --- the message that returns --------------------------------------------------------------- */
+/* --- the message that returns --- */
 
 static bool is_header_only(const struct bounce_request *r, const struct report_options *o)
 {

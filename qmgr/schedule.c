@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-/* --- feedback ---------------------------------------------------------------------- */
+/* --- feedback --- */
 
 /* "1", "0.25", ".5": digits with at most one point. */
 static int parse_decimal(struct span s, double *value)
@@ -74,7 +74,7 @@ static double feedback_value(const struct schedule_feedback *f, unsigned window)
     return f->by == FEEDBACK_SQRT_CONCURRENCY ? f->value / square_root(window) : f->value;
 }
 
-/* --- transports, destinations, lanes ------------------------------------------------- */
+/* --- transports, destinations, lanes --- */
 
 struct schedule_transport *schedule_transport_new(const char *name,
                                                   const struct schedule_limits *limits)
@@ -188,7 +188,7 @@ void schedule_destination_tidy(struct schedule_destination *d, int64_t now_ms)
         destination_free(d);
 }
 
-/* --- turns ----------------------------------------------------------------------------- */
+/* --- turns --- */
 
 /* A destination is in its transport's ring exactly while it has a job and room. */
 static void update_turn(struct schedule_destination *d)
@@ -302,7 +302,7 @@ struct schedule_job *schedule_take_waiting(struct schedule_destination *d)
     return job;
 }
 
-/* --- outcomes ----------------------------------------------------------------------------- */
+/* --- outcomes --- */
 
 static void succeed(struct schedule_destination *d)
 {
@@ -388,8 +388,7 @@ bool schedule_is_dead(struct schedule_destination *d, int64_t now_ms)
     return d->dead_until_ms != 0;
 }
 
-/* --- parking -----------------------------------------------------------------------------------
- */
+/* --- parking --- */
 
 bool schedule_lane_is_full(const struct schedule_lane *lane)
 {

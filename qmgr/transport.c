@@ -43,7 +43,7 @@ void transport_kick(struct transport *t)
     task_cond_signal(&t->changed);
 }
 
-/* --- making ---------------------------------------------------------------------------- */
+/* --- making --- */
 
 static void read_feedback(const struct conf *c, const char *name, const char *suffix,
                           struct schedule_feedback *out)
@@ -129,7 +129,7 @@ void transport_revive_all(void)
     }
 }
 
-/* --- agents that can take a job --------------------------------------------------------------- */
+/* --- agents that can take a job --- */
 
 static bool has_room(const struct agent *a)
 {
@@ -194,8 +194,7 @@ static void run_connector(void *arg)
     }
 }
 
-/* --- sending jobs
- * ----------------------------------------------------------------------------------- */
+/* --- sending jobs --- */
 
 /* Encoded envelope with only this job's recipients. */
 static int encode_envelope(const struct job *job, struct str *out)

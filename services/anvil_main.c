@@ -107,7 +107,7 @@ static void serve(struct service_client *client)
     array_free(&peer.connected);
 }
 
-/* --- statistics, in Postfix's words ------------------------------------------------------- */
+/* --- statistics, in Postfix's words --- */
 
 static void report_peak(const char *what, const char *unit, struct anvil_peak *peak)
 {

@@ -32,7 +32,7 @@ static struct {
     uint64_t dropped;
 } out = {.fd = -1, .syslog_fd = -1, .facility = LOG_MAIL};
 
-/* --- choosing --------------------------------------------------------------------------------- */
+/* --- choosing --- */
 
 static const struct {
     const char *name;
@@ -113,8 +113,7 @@ int log_file_open(const struct conf *conf, struct str *why)
     return code;
 }
 
-/* --- lines -------------------------------------------------------------------------------------
- */
+/* --- lines --- */
 
 /* "Nov 21 09:26:38", RFC 3164 4.1.2. */
 static void format_time(char *text, int64_t wall_us)

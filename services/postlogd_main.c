@@ -27,7 +27,7 @@ enum {
 
 static gid_t shared_gid = (gid_t)-1;
 
-/* --- writing, on a worker ------------------------------------------------------------------- */
+/* --- writing, on a worker --- */
 
 static struct writer {
     struct task_job job;
@@ -64,7 +64,7 @@ static void start_writing(struct task_turn_hook *hook)
         log_file_give(&writer.batch, log_file_write_batch(&writer.batch));
 }
 
-/* --- in order of time ------------------------------------------------------------------------- */
+/* --- in order of time --- */
 
 static struct log_order held;
 static struct task_timer hold;
@@ -107,8 +107,7 @@ static void own_line(void *arg, enum log_level level, struct span text)
     }
 }
 
-/* --- taking ------------------------------------------------------------------------------------
- */
+/* --- taking --- */
 
 struct peer {
     pid_t pid;
@@ -218,8 +217,7 @@ static void serve(struct service_client *client)
     fd_close(&client->fd);
 }
 
-/* --- life ----------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 static int load(const struct conf *conf, struct str *why)
 {

@@ -125,7 +125,7 @@ static int end_tls(int fd, int *plain, struct str *tls, struct str *why)
     return 0;
 }
 
-/* --- implicit TLS ------------------------------------------------------------------- */
+/* --- implicit TLS --- */
 
 static int hand_over(int plain, struct span peer, struct span local, struct span tls)
 {
@@ -178,8 +178,7 @@ static void serve_internet(struct service_client *client)
     str_fini(&why);
 }
 
-/* --- requests: STARTTLS for login processes, signatures for smtpd
- * ------------------------------------------------------ */
+/* --- requests: STARTTLS for login processes, signatures for smtpd --- */
 
 struct connection {
     struct ipc_conn *ipc;

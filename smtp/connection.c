@@ -20,7 +20,7 @@ struct opening {
     bool with_tls;
 };
 
-/* --- talking --------------------------------------------------------------------------- */
+/* --- talking --- */
 
 void connection_explain(const struct connection *c, int rc, const char *where, struct arena *arena,
                         struct trouble *why)
@@ -88,7 +88,7 @@ static int refuse(struct opening *o, const char *before, const char *after)
     return ERR_DENIED;
 }
 
-/* --- hello ------------------------------------------------------------------------------- */
+/* --- hello --- */
 
 /* RFC 5321 3.1; ESMTP in the greeting matters only for smtp_always_send_ehlo = no. */
 static int greeting(struct opening *o, bool *is_esmtp)
@@ -145,7 +145,7 @@ static int hello(struct opening *o, bool use_ehlo)
     return is_good(&c->reply) ? 0 : refuse(o, "host ", " refused to talk to me: ");
 }
 
-/* --- TLS ------------------------------------------------------------------------------------ */
+/* --- TLS --- */
 
 static void log_established(const struct connection *c)
 {
@@ -210,8 +210,7 @@ static int start_tls(struct opening *o)
     return rc < 0 ? rc : hello(o, true);
 }
 
-/* --- making and ending -------------------------------------------------------------------------
- */
+/* --- making and ending --- */
 
 static int connect_to(struct opening *o)
 {

@@ -11,7 +11,7 @@
 
 enum { HOPS_MAX = 32 };
 
-/* --- results ------------------------------------------------------------------------------ */
+/* --- results --- */
 
 static void report(struct delivery *d, size_t i, const struct deliver_result *result)
 {
@@ -125,7 +125,7 @@ static void log_trouble(const struct delivery *d)
     }
 }
 
-/* --- over the pool -------------------------------------------------------------------------- */
+/* --- over the pool --- */
 
 static int try_pool(struct delivery *d)
 {
@@ -141,7 +141,7 @@ static int try_pool(struct delivery *d)
     return task_is_cancelled() ? -ECANCELED : 0;
 }
 
-/* --- over hosts ------------------------------------------------------------------------------- */
+/* --- over hosts --- */
 
 struct attempt {
     struct delivery *d;
@@ -225,8 +225,7 @@ static int try_hop(struct attempt *a, const struct nexthop *hop, bool *is_final)
     return rc;
 }
 
-/* --- hops
- * ----------------------------------------------------------------------------------------- */
+/* --- hops --- */
 
 struct hops {
     struct span items[HOPS_MAX];

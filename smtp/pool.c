@@ -23,7 +23,7 @@ struct destination {
 
 static struct hash destinations;
 
-/* --- destinations ------------------------------------------------------------------------ */
+/* --- destinations --- */
 
 static struct destination *find(struct span name)
 {
@@ -85,7 +85,7 @@ void pool_leave(struct delivery *d)
     d->destination = NULL;
 }
 
-/* --- idle connections ----------------------------------------------------------------------- */
+/* --- idle connections --- */
 
 static void drop(struct connection *c)
 {
@@ -135,7 +135,7 @@ void pool_close(void)
     }
 }
 
-/* --- waiting --------------------------------------------------------------------------------- */
+/* --- waiting --- */
 
 static void stop_waiting(struct delivery *d, enum delivery_wait wait)
 {
@@ -235,8 +235,7 @@ struct connection *pool_take(struct delivery *d)
     return c;
 }
 
-/* --- connections in use ------------------------------------------------------------------------
- */
+/* --- connections in use --- */
 
 static bool is_cached_destination(const struct settings *s, const char *name)
 {

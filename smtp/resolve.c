@@ -92,7 +92,7 @@ static int look_up_host(struct look_up *l, const char *host, unsigned preference
     return rc;
 }
 
-/* --- MX ------------------------------------------------------------------------------- */
+/* --- MX --- */
 
 static int compare_preference(const void *a, const void *b)
 {

@@ -32,7 +32,7 @@ static bool list_has(const char *list, const char *word)
     return false;
 }
 
-/* --- addresses ----------------------------------------------------------------------- */
+/* --- addresses --- */
 
 /* "all" means what this kernel can do. */
 static bool has_family(int family)
@@ -116,7 +116,7 @@ static int load_addresses(struct settings *s, struct str *why)
     return rc < 0 ? rc : load_own_addresses(s, why);
 }
 
-/* --- names ------------------------------------------------------------------------------ */
+/* --- names --- */
 
 static int load_names(struct settings *s, struct str *why)
 {
@@ -149,7 +149,7 @@ static int load_names(struct settings *s, struct str *why)
     return rc < 0 ? rc : resolver_new(&s->resolver, &options, why);
 }
 
-/* --- TLS ---------------------------------------------------------------------------------- */
+/* --- TLS --- */
 
 static int load_tls_level(struct settings *s, struct str *why)
 {
@@ -212,7 +212,7 @@ static int load_tls(struct settings *s, struct str *why)
     return rc;
 }
 
-/* --- the rest ------------------------------------------------------------------------------- */
+/* --- the rest --- */
 
 static int load_discarded(struct settings *s, struct str *why)
 {

@@ -57,7 +57,7 @@ bool transaction_fits(const struct connection *c, const struct delivery *d, stru
     return true;
 }
 
-/* --- the envelope: sending ---------------------------------------------------------------- */
+/* --- the envelope: sending --- */
 
 /* Whether the next step may go out now. */
 static bool may_send(const struct connection *c, const struct transaction *t)
@@ -106,7 +106,7 @@ static int send_envelope(struct connection *c, struct delivery *d)
     return rc;
 }
 
-/* --- the envelope: replies ------------------------------------------------------------------ */
+/* --- the envelope: replies --- */
 
 static const char *const step_names[] = {"MAIL FROM", "RCPT TO", "DATA command"};
 
@@ -269,8 +269,7 @@ static int exchange_envelope(struct connection *c, struct delivery *d)
     return rc;
 }
 
-/* --- content ------------------------------------------------------------------------------------
- */
+/* --- content --- */
 
 /* Lines that need no change, as most do, are not copied. */
 static int send_piece(struct connection *c, struct wire *w, struct span piece)
@@ -353,8 +352,7 @@ static int send_content(struct connection *c, struct delivery *d)
                : stream_write(c->stream, str_span(&c->out), deadline_in(c->settings->data_xfer_ms));
 }
 
-/* --- the verdict --------------------------------------------------------------------------------
- */
+/* --- the verdict --- */
 
 /* What may follow the end of the data in its group: the next delivery's envelope, or the
  * end of the conversation. */

@@ -301,7 +301,7 @@ enum restrict_verdict access_apply(struct session *s, const char *table, struct 
     return apply_list(&a, value);
 }
 
-/* --- the four checks ------------------------------------------------------------------------- */
+/* --- the four checks --- */
 
 static enum restrict_verdict find(struct session *s, const struct restriction *r,
                                   const struct map_keys *keys, struct span subject,

@@ -172,7 +172,7 @@ enum command_result cmd_data(struct session *s, struct span argument)
     return result;
 }
 
-/* --- BDAT ---------------------------------------------------------------------------- */
+/* --- BDAT --- */
 
 /* "count [LAST]" */
 static int parse_chunk(struct span argument, uint64_t *size, bool *is_last)

@@ -64,7 +64,7 @@ static enum restrict_verdict permit_sasl_authenticated(struct session *s,
     return s->login.n > 0 ? RESTRICT_OK : RESTRICT_DUNNO;
 }
 
-/* --- relay control ---------------------------------------------------------------------- */
+/* --- relay control --- */
 
 /* Do we deliver, or relay by configuration, to this recipient? */
 static bool is_authorized_destination(const struct session *s)
@@ -101,7 +101,7 @@ static enum restrict_verdict defer_unauth_destination(struct session *s,
                            SPAN_ARG(s->recipient_text));
 }
 
-/* --- existence -------------------------------------------------------------------------- */
+/* --- existence --- */
 
 static enum restrict_verdict reject_unlisted_recipient(struct session *s,
                                                        const struct restriction *r)
@@ -114,7 +114,7 @@ static enum restrict_verdict reject_unlisted_sender(struct session *s, const str
     return restrict_unlisted_sender(s);
 }
 
-/* --- names ------------------------------------------------------------------------------ */
+/* --- names --- */
 
 static bool is_qualified(struct span domain)
 {
@@ -177,7 +177,7 @@ static enum restrict_verdict reject_non_fqdn_recipient(struct session *s,
     return reject_non_fqdn(s, s->recipient_text, s->recipient_text, "Recipient address");
 }
 
-/* --- the client --------------------------------------------------------------------------- */
+/* --- the client --- */
 
 static enum restrict_verdict reject_unknown_client(struct session *s, const struct restriction *r)
 {
@@ -232,7 +232,7 @@ static enum restrict_verdict reject_multi_recipient_bounce(struct session *s,
                            subject.class);
 }
 
-/* --- DNS ------------------------------------------------------------------------------------- */
+/* --- DNS --- */
 
 enum domain_state { DOMAIN_EXISTS, DOMAIN_MISSING, DOMAIN_NULL_MX, DOMAIN_UNKNOWN };
 
@@ -307,8 +307,7 @@ static enum restrict_verdict reject_unknown_recipient_domain(struct session *s,
     return reject_unknown_domain(s, s->recipient, s->recipient_text, false);
 }
 
-/* --- the table ----------------------------------------------------------------------------------
- */
+/* --- the table --- */
 
 static const struct restrict_kind kinds[] = {
     {"permit", do_permit, RESTRICT_NO_ARGUMENT},

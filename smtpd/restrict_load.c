@@ -15,7 +15,7 @@ static const char *const parameters[RESTRICT_STAGES] = {
     [RESTRICT_END_OF_DATA] = "smtpd_end_of_data_restrictions",
 };
 
-/* --- compiling ---------------------------------------------------------------------------- */
+/* --- compiling --- */
 
 static int compile_list(struct restrictions *r, struct span text, struct restriction_list *list,
                         struct str *why);

@@ -26,7 +26,7 @@ void session_reset(struct session *s)
     task_set_note(s->name_address, SPAN_NONE);
 }
 
-/* --- admission ---------------------------------------------------------------------- */
+/* --- admission --- */
 
 static bool is_exempt_from_limits(struct session *s)
 {
@@ -74,7 +74,7 @@ static void greet(struct session *s)
         session_reply(s, "220 %s", s->server->banner);
 }
 
-/* --- commands ------------------------------------------------------------------------- */
+/* --- commands --- */
 
 /* A line without its end. A bare LF ends it as well, unless the client must not
  * send any (smtpd_forbid_bare_newline = reject). */

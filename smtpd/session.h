@@ -130,12 +130,12 @@ bool session_is_secured(const struct session *s);
 /* End the transaction, if there is one. */
 TASK_WAITS void session_reset(struct session *s);
 
-/* --- peer.c ---------------------------------------------------------------------- */
+/* --- peer.c --- */
 
 /* Fill in names and addresses; looks the name up. */
 TASK_WAITS int peer_identify(struct session *s);
 
-/* --- commands ------------------------------------------------------------------------ */
+/* --- commands --- */
 
 /* One function per command; argument is what follows the verb and its blanks. */
 typedef enum command_result command_fn(struct session *s, struct span argument);

@@ -24,7 +24,7 @@ int submit_take_id(struct session *s)
     return 0;
 }
 
-/* --- the header in front -------------------------------------------------------------- */
+/* --- the header in front --- */
 
 /* local_header_rewrite_clients: for whom a header is completed. */
 static bool is_header_client(struct session *s)
@@ -146,7 +146,7 @@ int submit_begin(struct session *s)
     return rc;
 }
 
-/* --- the envelope ----------------------------------------------------------------------- */
+/* --- the envelope --- */
 
 static bool has_recipient(const struct queue_message *m, struct span address, struct span original)
 {

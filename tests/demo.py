@@ -34,7 +34,7 @@ def say(text=""):
     print(text, flush=True)
 
 
-# --- the messages -----------------------------------------------------------------------
+# --- the messages ---
 
 def kind_of(data):
     header, _, body = data.replace(b"\r\n", b"\n").partition(b"\n\n")
@@ -84,7 +84,7 @@ def choose_messages():
     return chosen
 
 
-# --- sending with three clients -------------------------------------------------------------
+# --- sending with three clients ---
 
 def send_smtplib(lab, wire):
     with lab.submission("u1") as client:
@@ -147,7 +147,7 @@ def sender_for(number, wire):
     return clients[number % len(clients)]
 
 
-# --- reading back -------------------------------------------------------------------------------
+# --- reading back ---
 
 def read_pop3s(lab, user, count):
     def fetch():
@@ -244,7 +244,7 @@ def show_path(lab, internet, queue_id):
     return True
 
 
-# --- the whole -------------------------------------------------------------------------------------
+# --- the whole ---
 
 def start_both(top, labs):
     """labs gets each instance before it starts, so that the caller can end what began."""

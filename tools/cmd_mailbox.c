@@ -62,7 +62,7 @@ static struct store_account *open_account(struct job *job)
     return rc < 0 ? NULL : a;
 }
 
-/* --- commands ----------------------------------------------------------------------- */
+/* --- commands --- */
 
 static void print_line(const struct store_mailbox *box)
 {
@@ -217,7 +217,7 @@ static const struct mailbox_command commands[] = {
     {"count", "", "messages of all accounts", 0, 0, run_count},
 };
 
-/* --- the program ------------------------------------------------------------------------ */
+/* --- the program --- */
 
 /* The account of a user, as auth(8) would find it. */
 static int find_account(struct job *job, const struct conf *conf)

@@ -56,7 +56,7 @@ static int usage(FILE *to)
     return to == stdout ? 0 : 2;
 }
 
-/* --- the password ------------------------------------------------------------- */
+/* --- the password --- */
 
 static int read_line(int fd, struct str *out)
 {
@@ -167,7 +167,7 @@ static int make_password(const struct user_command *u, struct str *stored)
     return rc;
 }
 
-/* --- the file ----------------------------------------------------------------- */
+/* --- the file --- */
 
 /* Lock the file at path: two editors must not work from the same text. The lock
  * belongs to the file, and every edit makes a new one, so look again. */
@@ -263,7 +263,7 @@ static int set_name(struct user_command *u, const char *name)
     return ERR_SYNTAX;
 }
 
-/* --- the commands --------------------------------------------------------------- */
+/* --- the commands --- */
 
 static void explain_add(const struct user_command *u, int code, struct span account)
 {

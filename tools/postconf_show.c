@@ -83,7 +83,7 @@ static void show_one(const struct postconf *p, const char *name, const char *val
     str_fini(&text);
 }
 
-/* --- main.cf -------------------------------------------------------------------------- */
+/* --- main.cf --- */
 
 static int by_name(const void *a, const void *b)
 {
@@ -202,7 +202,7 @@ void postconf_show_types(void)
         puts(map_type_name_at(i));
 }
 
-/* --- master.cf -------------------------------------------------------------------------- */
+/* --- master.cf --- */
 
 /* "service", "service/type" or "service/type/parameter" against one entry; the
  * parameter, if any, into *parameter. */

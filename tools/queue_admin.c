@@ -39,7 +39,7 @@ void queue_tool_init(struct queue_tool *t, const char *argv0, const char *config
     str_fini(&why);
 }
 
-/* --- a qmgr for this tool alone -------------------------------------------------------- */
+/* --- a qmgr for this tool alone --- */
 
 /* Only the queue's owner and root can read it without qmgr. */
 static int check_access(const struct queue_tool *t)
@@ -133,7 +133,7 @@ int queue_tool_run(struct queue_tool *t, void (*main_task)(struct queue_tool *t)
     return t->status;
 }
 
-/* --- questions ------------------------------------------------------------------------------ */
+/* --- questions --- */
 
 int queue_tool_ask(struct queue_tool *t, struct ipc_out *request,
                    int (*each)(void *arg, const struct ipc_in *m), void *arg, uint64_t *count)

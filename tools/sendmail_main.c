@@ -53,7 +53,7 @@ static struct span keep(struct span text)
     return copy;
 }
 
-/* --- addresses -------------------------------------------------------------------- */
+/* --- addresses --- */
 
 static void add_recipient(struct span address)
 {
@@ -138,7 +138,7 @@ static void set_sender(const char *text)
         state.drop.sender = keep(sender);
 }
 
-/* --- -t: recipients from the header ---------------------------------------------------- */
+/* --- -t: recipients from the header --- */
 
 /* The header up to its blank line (or a single dot), read ahead. */
 static void read_header(void)
@@ -194,7 +194,7 @@ static void take_header_recipients(void)
     }
 }
 
-/* --- handing it over -------------------------------------------------------------------- */
+/* --- handing it over --- */
 
 static const char *command(const struct conf *conf, const char *name)
 {
@@ -300,7 +300,7 @@ static int run_instead(const struct conf *conf, const char *name, char *option, 
     return EXIT_UNAVAILABLE;
 }
 
-/* --- options ------------------------------------------------------------------------------ */
+/* --- options --- */
 
 static void set_mode(const char *mode)
 {

@@ -20,7 +20,7 @@
  * space, not disk. */
 enum { SIZE_FACTOR = 32 };
 
-/* --- names ------------------------------------------------------------------------ */
+/* --- names --- */
 
 /* "type:name", or "name" of the default type. */
 static void full_spec(const struct table_options *o, const char *spec, struct str *out)
@@ -49,7 +49,7 @@ static struct span folded(const struct table_options *o, struct span key, struct
     return str_span(out);
 }
 
-/* --- making ----------------------------------------------------------------------- */
+/* --- making --- */
 
 /* A file that is being made or changed. */
 struct work {
@@ -231,7 +231,7 @@ int table_create(const struct table_options *o, const char *spec)
     return error < 0 ? 1 : 0;
 }
 
-/* --- asking ------------------------------------------------------------------------ */
+/* --- asking --- */
 
 /* Our files are asked directly, so that -f and a missing file are seen. */
 static int ask_file(const struct table_options *o, const char *path, struct span key,
@@ -331,7 +331,7 @@ int table_dump(const struct table_options *o, const char *spec)
     return error < 0 ? 1 : 0;
 }
 
-/* --- deleting ------------------------------------------------------------------------ */
+/* --- deleting --- */
 
 static int delete_key(const struct table_options *o, const char *spec, struct span key)
 {

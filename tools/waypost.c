@@ -87,8 +87,7 @@ struct conf *waypost_load(const struct waypost *w)
     return conf;
 }
 
-/* --- asking master ------------------------------------------------------------------------------
- */
+/* --- asking master --- */
 
 struct question {
     const char *request, *name, *value;

@@ -45,7 +45,7 @@ static int add(struct checker *k, enum conf_finding_kind kind, const struct plac
     return str_error(&f->text);
 }
 
-/* --- who refers to a name -------------------------------------------------------- */
+/* --- who refers to a name --- */
 
 static bool note_reference(void *arg, struct span name, struct span *value)
 {
@@ -149,7 +149,7 @@ static bool is_used(struct checker *k, struct span name)
     return is_used_in_master(k) || is_table_setting(k, name);
 }
 
-/* --- one setting --------------------------------------------------------------------- */
+/* --- one setting --- */
 
 static bool is_service(struct checker *k, struct span name)
 {

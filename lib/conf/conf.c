@@ -11,7 +11,7 @@
 #include "conf/internal.h"
 #include "conf/main_cf.h"
 
-/* --- settings -------------------------------------------------------------------- */
+/* --- settings --- */
 
 struct setting *conf_find_setting(const struct conf *c, struct span name)
 {
@@ -52,7 +52,7 @@ static int add_setting(struct conf *c, struct span name, struct span value, unsi
     return hash_insert(&c->by_name, &s->node, span_hash(name));
 }
 
-/* --- values ------------------------------------------------------------------------ */
+/* --- values --- */
 
 struct value *conf_value_of(const struct conf *c, const struct param *p)
 {
@@ -263,7 +263,7 @@ static int evaluate(struct conf *c, struct str *why)
     return 0;
 }
 
-/* --- loading ---------------------------------------------------------------------- */
+/* --- loading --- */
 
 static int add_entry(void *arg, const struct main_cf_entry *entry, struct str *why)
 {

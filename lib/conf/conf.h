@@ -68,7 +68,7 @@ const char *conf_cipher_list(const struct conf *c, const char *parameter);
 bool conf_is_set(const struct conf *c, const char *name);
 const char *conf_directory(const struct conf *c);
 
-/* --- for postconf and the checks ---------------------------------------------- */
+/* --- for postconf and the checks --- */
 
 /* What main.cf and -o set, last one winning, in main.cf's order. */
 struct conf_setting {

@@ -80,7 +80,7 @@ static int take_operand(struct expander *e, struct span *s, struct span *operand
     return 0;
 }
 
-/* --- comparisons ------------------------------------------------------------- */
+/* --- comparisons --- */
 
 enum compare { EQ = 1, LT = 2, GT = 4 };
 
@@ -198,7 +198,7 @@ static int take_comparison(struct expander *e, struct span *s, const struct fram
     return error;
 }
 
-/* --- references ------------------------------------------------------------------- */
+/* --- references --- */
 
 /* The value of a name in place of its reference. */
 static int put_value(struct expander *e, struct span name, struct span value,

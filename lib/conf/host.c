@@ -25,7 +25,7 @@ static int value_of(const struct conf *c, const char *name, struct str *out, str
     return conf_expand(c, span_cstr(conf_raw(c, span_cstr(name))), out, why);
 }
 
-/* --- names -------------------------------------------------------------------- */
+/* --- names --- */
 
 int host_name(struct conf *c, struct str *out, struct str *why)
 {
@@ -70,7 +70,7 @@ int host_process_name(struct conf *c, struct str *out, struct str *why)
     return str_append_cstr(out, program_invocation_short_name);
 }
 
-/* --- addresses ------------------------------------------------------------------ */
+/* --- addresses --- */
 
 static bool is_same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
@@ -220,7 +220,7 @@ int host_addresses(const struct conf *c, struct host_address **list, size_t *cou
     return error;
 }
 
-/* --- networks -------------------------------------------------------------------- */
+/* --- networks --- */
 
 /* Leading one bits of a mask. */
 static unsigned mask_bits(const unsigned char *mask, size_t size)

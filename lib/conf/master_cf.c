@@ -37,7 +37,7 @@ static int wrong(struct reader *r, const char *what, struct span text)
     return ERR_SYNTAX;
 }
 
-/* --- words -------------------------------------------------------------------- */
+/* --- words --- */
 
 /* Next word: up to a blank, or what is between { and }. False at the end. */
 static int next_word(struct reader *r, struct span *word, bool *is_braced)
@@ -69,7 +69,7 @@ static int keep(struct reader *r, struct span word, const char **text)
     return *text == NULL ? -ENOMEM : 0;
 }
 
-/* --- columns ---------------------------------------------------------------------- */
+/* --- columns --- */
 
 static const struct {
     const char *name;
@@ -193,7 +193,7 @@ static int read_columns(struct reader *r)
     return read_name(r, span_cstr(r->entry.name));
 }
 
-/* --- the command --------------------------------------------------------------------- */
+/* --- the command --- */
 
 static int add_override(struct reader *r, struct span text)
 {
@@ -298,7 +298,7 @@ static int keep_lists(struct reader *r)
     return 0;
 }
 
-/* --- the file ------------------------------------------------------------------------------ */
+/* --- the file --- */
 
 static bool is_same_service(const struct master_entry *e, const char *name, enum service_type type)
 {

@@ -3,7 +3,7 @@
 #include "conf/tables.h"
 
 static const struct param rows[] = {
-    /* --- the suite ------------------------------------------------------------ */
+    /* --- the suite --- */
     {"waypost_version", PARAM_STRING, "0.1", 1, 0, "all", PARAM_HONOURED,
      "Version of this mail system (mail_version names the Postfix version it understands)."},
     {"waypost_user", PARAM_STRING, "waypost", 1, 0, "all", PARAM_HONOURED,
@@ -61,7 +61,7 @@ static const struct param rows[] = {
     {"broker_timeout", PARAM_TIME, "30s", 1, 0, "all", PARAM_HONOURED,
      "Time to wait for broker, such as for a look-up in a proxy: table."},
 
-    /* --- store ---------------------------------------------------------------- */
+    /* --- store --- */
     {"store_directory", PARAM_STRING, "/var/lib/waypost/mail", 1, 0, "store imapd pop3d auth",
      PARAM_HONOURED, "Where the mail accounts are."},
     {"store_open_limit", PARAM_INT, "512", 1, 0, "store imapd pop3d", PARAM_HONOURED,
@@ -86,7 +86,7 @@ static const struct param rows[] = {
     {"store_undelete_window", PARAM_TIME, "0s", 0, 0, "store imapd pop3d", PARAM_HONOURED,
      "Time that the disk space of expunged messages lingers; at least as long as a backup runs."},
 
-    /* --- auth ------------------------------------------------------------------- */
+    /* --- auth --- */
     {"auth_passwd_file", PARAM_STRING, "", 0, 0, "auth", PARAM_HONOURED,
      "Users and passwords, in Dovecot's passwd-file format."},
     {"auth_mechanisms", PARAM_STRING, "PLAIN LOGIN SCRAM-SHA-256", 0, 0,
@@ -100,14 +100,14 @@ static const struct param rows[] = {
     {"auth_exchange_limit", PARAM_INT, "1000", 1, 0, "auth", PARAM_HONOURED,
      "Most SASL exchanges at once that one connection to auth may have."},
 
-    /* --- smtp -------------------------------------------------------------------- */
+    /* --- smtp --- */
     {"smtp_reply_size_limit", PARAM_INT, "16384", 512, 1048576, "smtp", PARAM_HONOURED,
      "Octets of a server's reply that are kept; a reply sixteen times as long ends the session."},
     {"smtp_overlap_latency_limit", PARAM_INT, "200", 0, 60000, "smtp", PARAM_HONOURED,
      "Milliseconds: a destination that takes messages faster than this gets the next message's "
      "envelope together with the end of the one before; 0: never."},
 
-    /* --- logins, IMAP, POP3 ------------------------------------------------------ */
+    /* --- logins, IMAP, POP3 --- */
     {"login_timeout", PARAM_TIME, "180s", 1, 0, "imap-login pop3-login", PARAM_HONOURED,
      "Time that a client has to authenticate."},
     {"login_failure_limit", PARAM_INT, "10", 1, 0, "imap-login pop3-login", PARAM_HONOURED,

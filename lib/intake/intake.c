@@ -102,7 +102,7 @@ int intake_prepend(struct intake *in, struct span field)
     return in->error;
 }
 
-/* --- the end of the header ----------------------------------------------------------- */
+/* --- the end of the header --- */
 
 static void log_message_id(struct intake *in)
 {
@@ -173,7 +173,7 @@ static void end_header(struct intake *in)
     in->state = INTAKE_BODY;
 }
 
-/* --- one line of the header ------------------------------------------------------------ */
+/* --- one line of the header --- */
 
 /* The name in front of the colon, or empty: no header field (RFC 5322 2.2; blanks
  * in front of the colon are obsolete but legal, 4.5). */

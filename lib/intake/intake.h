@@ -97,7 +97,7 @@ void intake_fini(struct intake *in);
 /* "552 5.3.4 Error: message file too big" and the like; NULL for ACCEPT. */
 const char *intake_verdict_reply(enum intake_verdict verdict);
 
-/* --- Received: (RFC 5321 4.4) ----------------------------------------------------- */
+/* --- Received: (RFC 5321 4.4) --- */
 
 struct intake_trace {
     struct span helo;           /* empty: the client gave none, its name is shown */

@@ -125,7 +125,7 @@ int ipc_error(const struct ipc_conn *c)
     return c->error;
 }
 
-/* --- sending ------------------------------------------------------------------------------ */
+/* --- sending --- */
 
 /* Sends what the turn's end could not. */
 static void writer_main(void *arg)
@@ -239,7 +239,7 @@ int ipc_flush(struct ipc_conn *c, deadline_t deadline)
     return wait_below(c, 0, deadline);
 }
 
-/* --- receiving ------------------------------------------------------------------------------ */
+/* --- receiving --- */
 
 /* One for the process: nothing waits between recvmsg and the copies. */
 static char *shared_buffer(void)

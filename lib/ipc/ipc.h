@@ -30,7 +30,7 @@ enum {
     IPC_NAME_MAX = 64,          /* octets of a kind or a name */
 };
 
-/* --- building a message -------------------------------------------------------- */
+/* --- building a message --- */
 
 struct ipc_out {
     char kind[IPC_NAME_MAX + 1];
@@ -56,7 +56,7 @@ void ipc_put_content(struct ipc_out *m, struct span content);
 void ipc_put_fd(struct ipc_out *m, const char *name, int fd);
 void ipc_out_fini(struct ipc_out *m);
 
-/* --- reading a message ----------------------------------------------------------- */
+/* --- reading a message --- */
 
 struct ipc_in; /* owns its memory and the descriptors not taken */
 
@@ -83,7 +83,7 @@ bool ipc_walk(const struct ipc_in *m, struct ipc_walk *w);
  * list; *name says which (for the refusal). */
 bool ipc_unknown_critical(const struct ipc_in *m, const char *const *known, struct span *name);
 
-/* --- connections -------------------------------------------------------------------- */
+/* --- connections --- */
 
 struct ipc_conn;
 
@@ -134,7 +134,7 @@ int ipc_start_reader(struct ipc_conn *c);
 /* Server side: begin the reply to a request (kind "reply", same id). */
 void ipc_begin_reply(struct ipc_out *m, const struct ipc_in *request);
 
-/* --- a client that reconnects --------------------------------------------------------- */
+/* --- a client that reconnects --- */
 
 /* One shared connection to a service, made at the first call and again after it
  * was lost; with its own reader. Calls in flight when it is lost get

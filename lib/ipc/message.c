@@ -10,7 +10,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 
-/* --- building ------------------------------------------------------------------------ */
+/* --- building --- */
 
 static void set_error(struct ipc_out *m, int error)
 {
@@ -153,7 +153,7 @@ void ipc_begin_reply(struct ipc_out *m, const struct ipc_in *request)
         ipc_put(m, "id", id);
 }
 
-/* --- reading --------------------------------------------------------------------------- */
+/* --- reading --- */
 
 struct ipc_in *ipc_in_new(const struct ipc_frame *frame, const int *fds)
 {

@@ -55,7 +55,7 @@ struct journal {
 
 static void pump(struct journal *j);
 
-/* --- syncing ------------------------------------------------------------------------------ */
+/* --- syncing --- */
 
 static void run_batch(struct lane *lane)
 {
@@ -187,7 +187,7 @@ static void want_sync(struct journal *j)
     task_turn_end(&j->turn);
 }
 
-/* --- slots -------------------------------------------------------------------------------- */
+/* --- slots --- */
 
 static void slot_run(struct task_job *job)
 {
@@ -223,7 +223,7 @@ static void prepare_slot(struct journal *j)
     }
 }
 
-/* --- appending ---------------------------------------------------------------------------- */
+/* --- appending --- */
 
 /* The batch's number, or a negative code. Waits while there is no room. */
 static int64_t add(struct journal *j, struct journal_record *record)
@@ -302,7 +302,7 @@ int journal_flush(struct journal *j)
     return rc < 0 || journal_writer_error(j->writer) == 0 ? rc : ERR_READ_ONLY;
 }
 
-/* --- reading and cleaning ------------------------------------------------------------------- */
+/* --- reading and cleaning --- */
 
 struct reading {
     struct journal_read_job job;
@@ -367,7 +367,7 @@ int journal_free_segment(struct journal *j, uint64_t segment)
     return rc;
 }
 
-/* --- the whole ------------------------------------------------------------------------------ */
+/* --- the whole --- */
 
 static void set_defaults(struct journal_batch_options *o)
 {

@@ -10,7 +10,7 @@
 #include "journal/rules.h"
 #include "journal/shared_internal.h"
 
-/* --- opening ---------------------------------------------------------------------------- */
+/* --- opening --- */
 
 static int check_options(const struct journal_options *o)
 {
@@ -67,7 +67,7 @@ void journal_shared_set_snapshot(struct journal_shared *j, journal_snapshot_fn *
     j->snapshot_arg = arg;
 }
 
-/* --- lock --------------------------------------------------------------------------------- */
+/* --- lock --- */
 
 int journal_shared_lock(struct journal_shared *j, struct journal_cursor *end)
 {
@@ -132,7 +132,7 @@ int journal_shared_last(struct journal_shared *j, uint16_t *kind, void *head, si
     return 0;
 }
 
-/* --- appending ---------------------------------------------------------------------------- */
+/* --- appending --- */
 
 struct pending {
     struct journal_record *records;
@@ -293,7 +293,7 @@ int journal_shared_sync_all(struct journal_shared *j)
     return journal_shared_sync(&commit);
 }
 
-/* --- reading ------------------------------------------------------------------------------ */
+/* --- reading --- */
 
 /* The segment to read from becomes the one at hand. */
 static int use_reading(struct journal_shared *j, uint64_t segment)

@@ -83,7 +83,7 @@ int journal_shared_read_head(struct journal_shared *j, uint64_t segment, uint64_
  * next read of another segment. */
 int journal_shared_file(struct journal_shared *j, uint64_t segment, struct disk_file **out);
 
-/* --- cleaner ------------------------------------------------------------------------ */
+/* --- cleaner --- */
 
 struct journal_shared_segment {
     uint64_t number;

@@ -30,7 +30,7 @@ void shared_set_active(struct journal_shared *j, struct open_segment *s)
     j->end.chunk = 4096;
 }
 
-/* --- writing ------------------------------------------------------------------------------ */
+/* --- writing --- */
 
 static const unsigned char zeros[64 * 1024];
 
@@ -132,7 +132,7 @@ int shared_reserve(struct journal_shared *j, uint64_t number)
     return rc;
 }
 
-/* --- the hint ------------------------------------------------------------------------------- */
+/* --- the hint --- */
 
 int shared_write_hint(struct journal_shared *j)
 {
@@ -234,7 +234,7 @@ static int read_hint(struct journal_shared *j)
     return 0;
 }
 
-/* --- the end -------------------------------------------------------------------------------- */
+/* --- the end --- */
 
 /* Walk to the last good record, into the next segment too. Returns how many were
  * passed. */
@@ -359,7 +359,7 @@ int shared_find_end(struct journal_shared *j)
     return rc < 0 ? rc : shared_write_hint(j);
 }
 
-/* --- sealing -------------------------------------------------------------------------------- */
+/* --- sealing --- */
 
 static int write_header(struct journal_shared *j, struct open_segment *s, uint64_t number,
                         size_t snapshot)

@@ -39,7 +39,7 @@ uint64_t writer_room_end(const struct journal_writer *w)
     return writer_active(w)->header.size - seal;
 }
 
-/* --- the open batch ------------------------------------------------------------------ */
+/* --- the open batch --- */
 
 static struct journal_batch *new_batch(struct journal_writer *w)
 {
@@ -144,7 +144,7 @@ int writer_add_own(struct journal_writer *w, enum journal_kind kind)
     return put_record(w, &record);
 }
 
-/* --- segments ------------------------------------------------------------------------- */
+/* --- segments --- */
 
 /* The header block goes in front of the new segment's first batch. */
 static int open_segment(struct journal_writer *w, uint64_t slot)
@@ -210,7 +210,7 @@ int writer_switch_segment(struct journal_writer *w)
     return rc < 0 ? fail(w, rc) : 0;
 }
 
-/* --- adding ---------------------------------------------------------------------------- */
+/* --- adding --- */
 
 /* Numbers must stay below what is durably reserved; the next range is asked for
  * when half of this one is used, so that nobody waits for it. */
@@ -283,7 +283,7 @@ size_t journal_writer_waiting(const struct journal_writer *w)
     return octets;
 }
 
-/* --- batches --------------------------------------------------------------------------- */
+/* --- batches --- */
 
 struct journal_batch *journal_writer_take(struct journal_writer *w)
 {

@@ -18,7 +18,7 @@
 
 struct journal_writer;
 
-/* --- start and end (start) -------------------------------------------------------- */
+/* --- start and end (start) --- */
 
 /* Take the lock, read every record of every segment in the order of their
  * numbers (each() may be NULL), sync what the page cache may hold alone, reserve
@@ -32,7 +32,7 @@ void journal_writer_set_batch_max(struct journal_writer *w, size_t octets);
 /* Nothing may be in flight. Gives up the lock. */
 void journal_writer_close(struct journal_writer *w);
 
-/* --- appending --------------------------------------------------------------------- */
+/* --- appending --- */
 
 /* One or more records that went in together; the open batch until it is taken. */
 struct journal_batch;
@@ -69,7 +69,7 @@ int journal_writer_error(const struct journal_writer *w);
 /* (owner) The segment that records go to now; 0: none yet. */
 uint64_t journal_writer_active(const struct journal_writer *w);
 
-/* --- slots --------------------------------------------------------------------------- */
+/* --- slots --- */
 
 /* (owner) True when a free slot should be made ready soon. */
 bool journal_writer_needs_slot(const struct journal_writer *w);
@@ -85,7 +85,7 @@ void journal_slot_start(struct journal_writer *w, struct journal_slot_job *job);
 void journal_slot_run(struct journal_slot_job *job);                             /* (worker) */
 int journal_slot_finish(struct journal_slot_job *job);                           /* (owner) */
 
-/* --- cleaner --------------------------------------------------------------------------- */
+/* --- cleaner --- */
 
 struct journal_segment_info {
     uint64_t number;

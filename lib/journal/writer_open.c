@@ -22,7 +22,7 @@ void journal_options_store(struct journal_options *o)
                                   .write_ahead_max = 256 * 1024};
 }
 
-/* --- which slots there are -------------------------------------------------------------- */
+/* --- which slots there are --- */
 
 struct slot_list {
     ARRAY(uint64_t) slots;
@@ -143,7 +143,7 @@ static int load_slots(struct journal_writer *w)
     return rc;
 }
 
-/* --- what is in them --------------------------------------------------------------------- */
+/* --- what is in them --- */
 
 struct loading {
     journal_record_fn *each;
@@ -248,7 +248,7 @@ int writer_load(struct journal_writer *w, journal_record_fn *each, void *arg)
     return 0;
 }
 
-/* --- making it durable ---------------------------------------------------------------------- */
+/* --- making it durable --- */
 
 static int sync_slot(struct journal_writer *w, uint64_t slot)
 {

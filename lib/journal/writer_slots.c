@@ -71,7 +71,7 @@ int journal_slot_finish(struct journal_slot_job *job)
     return 0;
 }
 
-/* --- cleaner ---------------------------------------------------------------------------- */
+/* --- cleaner --- */
 
 bool journal_writer_segment(const struct journal_writer *w, size_t index,
                             struct journal_segment_info *out)

@@ -70,7 +70,7 @@ int login_offer(struct login *l, struct str *out)
     return auth_offer(out, span_cstr(shared.mechanisms), !login_is_password_forbidden(l));
 }
 
-/* --- a client's life ------------------------------------------------------------- */
+/* --- a client's life --- */
 
 static void fini(struct login *l)
 {
@@ -187,7 +187,7 @@ void login_serve_client(struct service_client *client)
     fini(&l);
 }
 
-/* --- TLS ----------------------------------------------------------------------------- */
+/* --- TLS --- */
 
 static int ask_tlsproxy(struct login *l, int fd, int *plain)
 {
@@ -240,7 +240,7 @@ int login_start_tls(struct login *l)
     return stream_new(&l->stream, plain, &l->budget);
 }
 
-/* --- authentication ---------------------------------------------------------------------- */
+/* --- authentication --- */
 
 static bool shows_password(struct span mechanism)
 {
@@ -364,7 +364,7 @@ enum login_verdict login_password(struct login *l, struct span user, struct span
     return verdict;
 }
 
-/* --- handing over --------------------------------------------------------------------------- */
+/* --- handing over --- */
 
 int login_hand_over(struct login *l, struct span session, struct span method, struct span tag)
 {

@@ -58,7 +58,7 @@ int mailbox_start(const struct conf *conf, const struct mailbox_protocol *protoc
     return shared.auth != NULL ? 0 : -ENOMEM;
 }
 
-/* --- sessions per user and address --------------------------------------------------- */
+/* --- sessions per user and address --- */
 
 static int find_tally(struct span user, struct span peer, struct tally **out)
 {
@@ -99,7 +99,7 @@ static void leave_tally(struct tally *t)
     free(t);
 }
 
-/* --- a session's task -------------------------------------------------------------------- */
+/* --- a session's task --- */
 
 static void free_client(struct client *c)
 {

@@ -7,7 +7,7 @@
 #include "mail/charset.h"
 #include "mail/token.h"
 
-/* --- paths ------------------------------------------------------------------------------ */
+/* --- paths --- */
 
 static bool is_ctl(char c)
 {
@@ -254,7 +254,7 @@ void address_from_internal(struct span text, struct address *out)
         out->flags |= ADDRESS_LITERAL;
 }
 
-/* --- printing and comparing ----------------------------------------------------------------- */
+/* --- printing and comparing --- */
 
 int address_print(struct str *out, const struct address *a)
 {

@@ -99,7 +99,7 @@ bool address_is_domain(struct span name, bool lenient, bool allow_utf8);
 int address_domain_to_ascii(struct str *out, struct span domain);
 int address_domain_to_unicode(struct str *out, struct span domain);
 
-/* --- ESMTP parameters (RFC 5321 4.1.1.11) ------------------------------------------ */
+/* --- ESMTP parameters (RFC 5321 4.1.1.11) --- */
 
 /* Take the next "KEYWORD[=value]" off *rest. True with keyword and value (p NULL
  * when there was no '='); false at the end, or when the text is not a parameter:

@@ -9,7 +9,7 @@ static const char day_names[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "
 
 enum { DAY_SECONDS = 86400 };
 
-/* --- civil time ------------------------------------------------------------------------- */
+/* --- civil time --- */
 
 /* Days since 1970-01-01; years begin in March here, so that the leap day is the last one. */
 static int64_t days_from_civil(int year, int month, int day)
@@ -73,7 +73,7 @@ static bool is_valid(const struct date_parts *p)
            p->second <= 60;
 }
 
-/* --- reading ------------------------------------------------------------------------------ */
+/* --- reading --- */
 
 /* Blanks, folds and comments (RFC 5322 3.2.2). */
 static void skip_blanks(struct span *s)
@@ -293,7 +293,7 @@ int date_parse_imap_day(struct span text, int64_t *day)
     return 0;
 }
 
-/* --- writing -------------------------------------------------------------------------------- */
+/* --- writing --- */
 
 static int append_zone(struct str *out, int zone)
 {

@@ -54,7 +54,7 @@ int header_unfold_compact(struct str *out, struct span value);
  * What does not decode stays as it is; 8-bit that is not UTF-8 becomes U+FFFD. */
 int header_decode(struct str *out, struct span value);
 
-/* --- writing --------------------------------------------------------------------- */
+/* --- writing --- */
 
 /* Octets a folded line should not exceed (RFC 5322 2.1.1). */
 enum { HEADER_LINE_SOFT = 78, HEADER_LINE_MAX = 998 };
@@ -66,7 +66,7 @@ int header_append(struct str *out, struct span name, struct span value);
  * otherwise appended as it is. For names and subjects made by us. */
 int header_encode(struct str *out, struct span text);
 
-/* --- what intake asks --------------------------------------------------------------- */
+/* --- what intake asks --- */
 
 /* Whether a Delivered-To: (or X-Original-To:, name says) field has this address, case
  * ignored: mail loop detection. At most max_fields fields are looked at. */

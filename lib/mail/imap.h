@@ -15,7 +15,7 @@
 #include "base/str.h"
 #include "mail/mime.h"
 
-/* --- fetch items --------------------------------------------------------------------- */
+/* --- fetch items --- */
 
 /* Append the ENVELOPE of a message (its header is enough), parentheses included. */
 int imap_envelope(struct str *out, struct span message);
@@ -31,7 +31,7 @@ enum { IMAP_DESCRIPTION_MAX = 8 * 1024 * 1024 };
 int imap_describe(struct arena *scratch, struct span message, struct str *envelope,
                   struct str *bodystructure);
 
-/* --- sections --------------------------------------------------------------------------- */
+/* --- sections --- */
 
 enum imap_section_kind {
     IMAP_SECTION_ALL, /* "" or "1.2": the message, or a part's body */
@@ -72,7 +72,7 @@ int imap_section_find(struct span message, const struct mime_part *root,
 int imap_ranges_append(struct str *out, const struct imap_ranges *ranges, uint64_t offset,
                        uint64_t count);
 
-/* --- strings on the wire -------------------------------------------------------------------- */
+/* --- strings on the wire --- */
 
 /* Append NIL (p NULL), a quoted string, or a literal {n}CRLF... where quoting cannot
  * carry it: CR, LF, NUL, 8-bit, or more than four escapes. NUL becomes 0x80. */

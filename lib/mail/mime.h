@@ -17,7 +17,7 @@
 #include "base/span.h"
 #include "base/str.h"
 
-/* --- Content-Type, Content-Disposition: value and parameters ------------------------- */
+/* --- Content-Type, Content-Disposition: value and parameters --- */
 
 struct mime_param {
     struct span name;  /* as IMAP shows it: continuations joined, "name*" when extended */
@@ -44,7 +44,7 @@ const struct mime_param *mime_value_find(const struct mime_value *v, struct span
  * ERR_NOT_FOUND. */
 int mime_value_text(const struct mime_value *v, struct span name, struct str *out);
 
-/* --- structure -------------------------------------------------------------------------- */
+/* --- structure --- */
 
 struct mime_limits {
     unsigned depth_max; /* multiparts and messages inside each other; deeper: opaque */
@@ -97,7 +97,7 @@ struct mime_size mime_measure(struct span text);
 /* Append text with bare LF as CRLF (copied as it is when there is none). */
 int mime_append_crlf(struct str *out, struct span text);
 
-/* --- content transfer encodings ------------------------------------------------------ */
+/* --- content transfer encodings --- */
 
 enum mime_encoding {
     MIME_IDENTITY, /* 7bit, 8bit, binary, none */

@@ -40,7 +40,7 @@ void mime_decoder_fini(struct mime_decoder *d)
     str_fini(&d->blanks);
 }
 
-/* --- base64 ----------------------------------------------------------------------------- */
+/* --- base64 --- */
 
 static int base64_digit(char c)
 {
@@ -97,7 +97,7 @@ int mime_base64_lines(struct str *out, struct span data)
     return str_error(out);
 }
 
-/* --- quoted-printable --------------------------------------------------------------------- */
+/* --- quoted-printable --- */
 
 enum qp_state {
     QP_TEXT,
@@ -199,7 +199,7 @@ static int feed_qp(struct mime_decoder *d, struct span text, struct str *out)
     return str_error(&d->blanks) != 0 ? str_error(&d->blanks) : str_error(out);
 }
 
-/* --- both ------------------------------------------------------------------------------------ */
+/* --- both --- */
 
 int mime_decoder_feed(struct mime_decoder *d, struct span text, struct str *out)
 {

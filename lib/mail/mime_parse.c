@@ -141,7 +141,7 @@ static struct boundary *find_boundary(struct parser *p, size_t offset)
     return best;
 }
 
-/* --- header ----------------------------------------------------------------------------- */
+/* --- header --- */
 
 static void keep_first(struct span *slot, struct span value)
 {
@@ -329,7 +329,7 @@ static int read_header(struct parser *p)
     return 0;
 }
 
-/* --- body ---------------------------------------------------------------------------------- */
+/* --- body --- */
 
 /* Read lines from p->at, the start of a line, until one is a boundary. NULL: the message
  * ended. *end: where the text before the boundary ends. */
@@ -422,7 +422,7 @@ int mime_parse(struct arena *arena, struct span message, const struct mime_limit
     return error < 0 ? error : 0;
 }
 
-/* --- looking at the result -------------------------------------------------------------------- */
+/* --- looking at the result --- */
 
 struct span mime_part_header(struct span message, const struct mime_part *part)
 {

@@ -82,7 +82,7 @@ static int finder_end(struct finder *f, int error)
     return error < 0 ? error : f->is_found;
 }
 
-/* --- headers ------------------------------------------------------------------------------ */
+/* --- headers --- */
 
 /* Runs of blanks as one. */
 static void squeeze_blanks(struct str *text)
@@ -163,7 +163,7 @@ static int feed_header(struct finder *f, struct span header)
     return error;
 }
 
-/* --- bodies ---------------------------------------------------------------------------------- */
+/* --- bodies --- */
 
 static bool has_text(const struct mime_part *part)
 {

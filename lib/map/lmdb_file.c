@@ -196,7 +196,7 @@ static int in_transaction(struct map_lmdb *f,
     return error < 0 ? error : rc;
 }
 
-/* --- reading ---------------------------------------------------------------------- */
+/* --- reading --- */
 
 struct get {
     struct span key;
@@ -273,7 +273,7 @@ int map_lmdb_walk(struct map_lmdb *f, int (*each)(void *, struct span, struct sp
     return in_transaction(f, walk_entries, &w, why);
 }
 
-/* --- writing ------------------------------------------------------------------------ */
+/* --- writing --- */
 
 /* Is the key there, in the form with or without NUL? Its form into *with_nul. */
 static int find_form(struct map_lmdb *f, struct str *key, bool *with_nul)

@@ -31,7 +31,7 @@ enum {
 
 enum { MAP_KEY_MAX = 4096, MAP_VALUE_MAX = 1 << 16, MAP_FILE_MAX = 64 << 20 };
 
-/* --- one table ----------------------------------------------------------------- */
+/* --- one table --- */
 
 /* spec is "type:name", expanded already. ERR_SYNTAX (malformed), ERR_NOT_SUPPORTED
  * (type unknown or not built in), or an error of the source, with the reason in
@@ -55,7 +55,7 @@ bool map_is_pattern(const struct map *m);
  * the type says so. */
 TASK_WAITS int map_lookup(const struct map *m, struct span key, unsigned flags, struct str *value);
 
-/* --- several, in order ------------------------------------------------------------ */
+/* --- several, in order --- */
 
 /* The tables that a parameter names, separated by commas or blanks; braces keep
  * together what has blanks. An empty parameter gives an empty list. */
@@ -72,7 +72,7 @@ TASK_WAITS int map_list_find(const struct map_list *l, struct span key, unsigned
 TASK_WAITS int map_list_find_in(const struct map_list *l, struct span key, unsigned flags,
                                 struct str *value, const struct map **found);
 
-/* --- match lists --------------------------------------------------------------------- */
+/* --- match lists --- */
 
 /* Lists such as mydestination and mynetworks: patterns, "!pattern", "/file",
  * "type:table", with the first match deciding. */
@@ -100,7 +100,7 @@ TASK_WAITS int map_match_find_client(const struct map_match *m, struct span name
  * for this parameter. */
 unsigned map_match_domain_flags(const struct conf *c, const char *parameter);
 
-/* --- what other libraries supply ------------------------------------------------------- */
+/* --- what other libraries supply --- */
 
 /* How userdb: asks whether an address has an account: a service with an auth
  * client sets it in on_start. value gets the account's name. */

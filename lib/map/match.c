@@ -32,7 +32,7 @@ struct map_match {
     ARRAY(struct pattern) patterns;
 };
 
-/* --- compiling --------------------------------------------------------------------- */
+/* --- compiling --- */
 
 static int add_words(struct map_match *m, const struct conf *c, struct span text, bool is_negated,
                      unsigned depth, struct str *why);
@@ -177,7 +177,7 @@ unsigned map_match_domain_flags(const struct conf *c, const char *parameter)
     return MAP_MATCH_DOTTED;
 }
 
-/* --- matching --------------------------------------------------------------------------- */
+/* --- matching --- */
 
 /* Does a pattern without table match this name? */
 static bool name_matches(const struct map_match *m, struct span pattern, struct span name)

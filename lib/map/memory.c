@@ -80,7 +80,7 @@ static int add_folded(struct map_memory *t, struct span key, struct span value)
     return error;
 }
 
-/* --- texthash ---------------------------------------------------------------------- */
+/* --- texthash --- */
 
 static int texthash_load(struct map_memory *t, const char *path, struct span text)
 {
@@ -122,7 +122,7 @@ const struct map_type map_type_texthash = {
     "texthash", false, true, texthash_open, memory_lookup, memory_close,
 };
 
-/* --- inline: {key = value, { key = value } } ------------------------------------------- */
+/* --- inline: {key = value, { key = value } } --- */
 
 static int inline_open(struct map *m, const struct conf *c, struct span name, struct str *why)
 {

@@ -11,7 +11,7 @@
 #include "map/broker.h"
 #include "map/type.h"
 
-/* --- client: the type proxy --------------------------------------------------------- */
+/* --- client: the type proxy --- */
 
 /* One connection of the process: from the first look-up until the last proxied
  * table is closed. */
@@ -101,7 +101,7 @@ const struct map_type map_type_proxy = {
     "proxy", false, true, proxy_open, proxy_lookup, proxy_close,
 };
 
-/* --- server ------------------------------------------------------------------------------ */
+/* --- server --- */
 
 struct broker_tables {
     ARRAY(struct map *) maps;

@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "map/type.h"
 
-/* --- static: one value for every key ---------------------------------------------- */
+/* --- static: one value for every key --- */
 
 static int static_open(struct map *m, const struct conf *c, struct span name, struct str *why)
 {
@@ -35,7 +35,7 @@ const struct map_type map_type_static = {
     "static", false, false, static_open, static_lookup, static_close,
 };
 
-/* --- fail: every look-up fails -------------------------------------------------------- */
+/* --- fail: every look-up fails --- */
 
 static int fail_open(struct map *m, const struct conf *c, struct span name, struct str *why)
 {
@@ -49,7 +49,7 @@ static int fail_lookup(const struct map *m, struct span key, struct str *value)
 
 const struct map_type map_type_fail = {"fail", false, false, fail_open, fail_lookup, NULL};
 
-/* --- unionmap and pipemap --------------------------------------------------------------- */
+/* --- unionmap and pipemap --- */
 
 struct several {
     ARRAY(struct map *) maps;
@@ -135,7 +135,7 @@ const struct map_type map_type_pipemap = {
     "pipemap", true, false, several_open, pipe_lookup, several_close,
 };
 
-/* --- userdb: addresses that have an account ------------------------------------------------ */
+/* --- userdb: addresses that have an account --- */
 
 static map_userdb_fn *userdb;
 

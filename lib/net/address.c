@@ -223,7 +223,7 @@ socklen_t net_address_to_sockaddr(const struct net_address *a, struct sockaddr_s
     return 0;
 }
 
-/* --- networks ------------------------------------------------------------------------------ */
+/* --- networks --- */
 
 static bool bits_equal(const uint8_t *a, const uint8_t *b, unsigned bits)
 {

@@ -52,7 +52,7 @@ int net_address_from_sockaddr(const struct sockaddr *from, struct net_address *a
 /* The length for bind(2) and connect(2); 0 for no address. */
 socklen_t net_address_to_sockaddr(const struct net_address *address, struct sockaddr_storage *to);
 
-/* --- networks --------------------------------------------------------------------- */
+/* --- networks --- */
 
 struct net_prefix {
     struct net_address address;
@@ -65,7 +65,7 @@ int net_prefix_parse(struct span text, struct net_prefix *prefix);
 bool net_prefix_match(const struct net_prefix *prefix, const struct net_address *address);
 int net_prefix_print(struct str *out, const struct net_prefix *prefix);
 
-/* --- endpoints -------------------------------------------------------------------- */
+/* --- endpoints --- */
 
 /* Where to connect or listen, as parameters write it; spans borrow the text. */
 struct net_endpoint {

@@ -81,7 +81,7 @@ TASK_WAITS int dns_query(struct resolver *resolver, const char *name, enum dns_t
                          unsigned flags, struct dns_answer *answer, deadline_t deadline);
 void resolver_free(struct resolver *resolver);
 
-/* --- c-ares ------------------------------------------------------------------------ */
+/* --- c-ares --- */
 
 struct resolver_options {
     const char *servers; /* "192.0.2.53, [2001:db8::53]:5353"; NULL or "": resolv.conf */
@@ -93,7 +93,7 @@ struct resolver_options {
  * negative code when the servers are wrong. */
 int resolver_new(struct resolver **out, const struct resolver_options *options, struct str *why);
 
-/* --- a table, for tests ------------------------------------------------------------- */
+/* --- a table, for tests --- */
 
 /* Lines of "NAME TYPE VALUE": "example.test MX 10 mx.example.test",
  * "a.test A 192.0.2.1", "c.test CNAME d.test", "t.test TXT text",
@@ -101,7 +101,7 @@ int resolver_new(struct resolver **out, const struct resolver_options *options, 
  * "secure.test * AD" to set the AD bit. Names that stand nowhere are NXDOMAIN. */
 int resolver_new_fake(struct resolver **out, const char *table);
 
-/* --- hosts(5) ------------------------------------------------------------------------ */
+/* --- hosts(5) --- */
 
 /* A hosts(5) file that was read before the sandbox. */
 struct hosts;
@@ -113,7 +113,7 @@ size_t hosts_find(const struct hosts *h, const char *name, struct net_address *f
 /* The first name of an address, or NULL. */
 const char *hosts_find_name(const struct hosts *h, const struct net_address *address);
 
-/* --- parsing (pure) --------------------------------------------------------------------- */
+/* --- parsing (pure) --- */
 
 /* Parse a raw answer to (name, type): status, records behind the CNAME chain, TTLs.
  * ERR_PROTOCOL when it does not parse or answers another question. */

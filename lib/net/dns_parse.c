@@ -24,7 +24,7 @@ enum {
     FLAG_RD = 0x0100,
 };
 
-/* --- names --------------------------------------------------------------------------------- */
+/* --- names --- */
 
 static uint16_t get16(const char *p)
 {
@@ -177,7 +177,7 @@ bool dns_is_hostname(struct span name)
     return true;
 }
 
-/* --- questions ------------------------------------------------------------------------------- */
+/* --- questions --- */
 
 static void put16(struct str *out, unsigned value)
 {
@@ -212,7 +212,7 @@ int dns_build_query(struct str *out, uint16_t id, const char *name, enum dns_typ
     return str_error(out);
 }
 
-/* --- answers --------------------------------------------------------------------------------- */
+/* --- answers --- */
 
 struct raw_record {
     uint16_t type, class;

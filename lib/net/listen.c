@@ -134,7 +134,7 @@ int net_accept(int listener, int *fd, struct net_address *peer, struct net_addre
     return 0;
 }
 
-/* --- connecting ------------------------------------------------------------------------------ */
+/* --- connecting --- */
 
 static int wait_connected(int fd, deadline_t deadline)
 {

@@ -80,7 +80,7 @@ static void finish(struct pump *p)
     done(arg);
 }
 
-/* --- backlogs -------------------------------------------------------------------------- */
+/* --- backlogs --- */
 
 static int keep(struct backlog *b, const char *data, size_t n)
 {
@@ -104,7 +104,7 @@ static void drop(struct backlog *b)
     *b = (struct backlog){0};
 }
 
-/* --- writing: a count, -EAGAIN or another negative code ----------------------------------- */
+/* --- writing: a count, -EAGAIN or another negative code --- */
 
 static ssize_t write_session(struct pump *p, const char *data, size_t n)
 {
@@ -157,7 +157,7 @@ static int push_backlog(struct pump *p, write_fn *write_some, struct backlog *b)
     return 0;
 }
 
-/* --- reading --------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 /* 0: go on; negative: end the session without a word. */
 static int read_client(struct pump *p)
@@ -231,7 +231,7 @@ static bool is_forsaken(struct pump *p)
     return is_forsaken;
 }
 
-/* --- events ----------------------------------------------------------------------------------- */
+/* --- events --- */
 
 /* Our close_notify, as soon as everything before it is out. */
 static int close_client(struct pump *p)

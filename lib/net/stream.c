@@ -134,7 +134,7 @@ const char *stream_error_text(const struct stream *s)
     return error_text(s->in_error != 0 ? s->in_error : s->out_error);
 }
 
-/* --- transport ---------------------------------------------------------------------------- */
+/* --- transport --- */
 
 ssize_t stream_raw_read(struct stream *s, void *buf, size_t n, int *events)
 {
@@ -176,7 +176,7 @@ int stream_wait(struct stream *s, int events, deadline_t deadline)
     return rc < 0 ? rc : 0;
 }
 
-/* --- input -------------------------------------------------------------------------------- */
+/* --- input --- */
 
 static int resize_input(struct stream *s, size_t cap)
 {

@@ -41,7 +41,7 @@ struct stream_transport {
 int stream_new_transport(struct stream **out, const struct stream_transport *t, void *arg,
                          struct budget *budget);
 
-/* --- input ------------------------------------------------------------------- */
+/* --- input --- */
 
 /* One line, its LF included (so that CRLF and LF can be told apart), of at most
  * max octets. Borrowed until the next call. ERR_TOO_LONG: nothing was consumed
@@ -69,7 +69,7 @@ int stream_feed(struct stream *s, struct span data);
 /* Throw away what was received and not yet consumed: before STARTTLS. */
 void stream_discard_input(struct stream *s);
 
-/* --- output ------------------------------------------------------------------ */
+/* --- output --- */
 
 /* Collected; only over the high-water mark it waits. */
 TASK_WAITS int stream_write(struct stream *s, struct span data, deadline_t deadline);
@@ -90,7 +90,7 @@ TASK_WAITS int stream_shutdown(struct stream *s, deadline_t deadline);
  * peer has all we said. */
 TASK_WAITS int stream_finish(struct stream *s, deadline_t deadline);
 
-/* --- TLS (tls.h) ---------------------------------------------------------------- */
+/* --- TLS (tls.h) --- */
 
 /* SIGPIPE must be ignored (service_main does it): OpenSSL uses write(2).
  * Handshake on a worker. Input must be empty (stream_discard_input). */
@@ -108,7 +108,7 @@ int stream_tls_export(struct stream *s, const char *label, void *out, size_t n);
  * words. Borrowed until the next call. */
 const char *stream_error_text(const struct stream *s);
 
-/* --- the rest ------------------------------------------------------------------- */
+/* --- the rest --- */
 
 int stream_fd(const struct stream *s);
 /* Give the descriptor back (the caller owns it) and free the stream; leftover

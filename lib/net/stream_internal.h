@@ -50,7 +50,7 @@ TASK_WAITS int stream_wait(struct stream *s, int events, deadline_t deadline);
 void stream_set_detail(struct stream *s, const char *text);
 void stream_release_input(struct stream *s);
 
-/* --- the TLS side (stream_tls.c) ------------------------------------------------------ */
+/* --- the TLS side (stream_tls.c) --- */
 
 /* As the raw functions; -EAGAIN with *events, 0 at close_notify, ERR_TRUNCATED at an
  * end without it, ERR_TLS. */

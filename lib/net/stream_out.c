@@ -175,7 +175,7 @@ int stream_printf(struct stream *s, deadline_t deadline, const char *fmt, ...)
     return rc;
 }
 
-/* --- files -------------------------------------------------------------------------------- */
+/* --- files --- */
 
 struct file_read {
     int fd;

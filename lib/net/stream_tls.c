@@ -137,7 +137,7 @@ int stream_tls_export(struct stream *s, const char *label, void *out, size_t n)
     return 0;
 }
 
-/* --- handshake ---------------------------------------------------------------------------- */
+/* --- handshake --- */
 
 /* A step on a worker; the error queue read there is that thread's. */
 struct handshake_job {

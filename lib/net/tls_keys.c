@@ -66,7 +66,7 @@ int tls_load_certificates(SSL_CTX *ssl, const struct tls_options *o, struct str 
     return rc;
 }
 
-/* --- tickets -------------------------------------------------------------------------------- */
+/* --- tickets --- */
 
 static int use_key(const struct tls_ticket_key *key, const unsigned char *iv,
                    EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int is_new)

@@ -26,7 +26,7 @@ static void *the_sign_arg;
 /* Loaded for the life of the process. */
 static OSSL_PROVIDER *default_provider, *own_provider;
 
-/* --- keys -------------------------------------------------------------------------------- */
+/* --- keys --- */
 
 struct remote_key {
     EVP_PKEY *public; /* of OpenSSL's own provider */
@@ -169,7 +169,7 @@ static const char *rsa_operation_name(int operation)
 static const OSSL_DISPATCH ec_key_functions[] = KEY_FUNCTIONS(ec_operation_name);
 static const OSSL_DISPATCH rsa_key_functions[] = KEY_FUNCTIONS(rsa_operation_name);
 
-/* --- signatures ------------------------------------------------------------------------------ */
+/* --- signatures --- */
 
 struct signing {
     struct remote_key *key;
@@ -277,8 +277,7 @@ static const OSSL_DISPATCH signing_functions[] = {
     {0, NULL},
 };
 
-/* --- the provider ------------------------------------------------------------------------------
- */
+/* --- the provider --- */
 
 static const OSSL_ALGORITHM key_algorithms[] = {
     {"RSA:rsaEncryption", "provider=" PROVIDER_NAME, rsa_key_functions, NULL},

@@ -38,7 +38,7 @@ void tls_signer_stop(void);
  * OpenSSL's error queue). */
 struct evp_pkey_st *tls_signer_key(struct x509_st *certificate);
 
-/* --- the holder ----------------------------------------------------------------------- */
+/* --- the holder --- */
 
 struct tls_keyring;
 

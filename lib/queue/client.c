@@ -44,7 +44,7 @@ void queue_client_free(struct queue_client *cl)
     free(cl);
 }
 
-/* --- calls ------------------------------------------------------------------------ */
+/* --- calls --- */
 
 int queue_client_call_once(struct queue_client *cl, struct ipc_out *request, struct ipc_in **reply)
 {
@@ -76,7 +76,7 @@ int queue_client_call(struct queue_client *cl, struct ipc_out *request, struct i
     return as_temporary(queue_client_call_once(cl, request, reply));
 }
 
-/* --- ids ---------------------------------------------------------------------------- */
+/* --- ids --- */
 
 static int refill(struct queue_client *cl)
 {
@@ -126,7 +126,7 @@ int queue_take_id(struct queue_client *cl, struct queue_id *id)
     return 0;
 }
 
-/* --- commit --------------------------------------------------------------------------- */
+/* --- commit --- */
 
 /* An envelope longer than a message goes ahead in pieces. */
 static int send_parts(struct queue_client *cl, struct span *envelope, uint64_t key)

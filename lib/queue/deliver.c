@@ -75,7 +75,7 @@ void deliver_drain(void)
     }
 }
 
-/* --- reports -------------------------------------------------------------------------- */
+/* --- reports --- */
 
 bool deliver_is_reported(const struct deliver_job *d, size_t i)
 {
@@ -142,7 +142,7 @@ static void put_results(struct ipc_out *m, struct span *list)
     }
 }
 
-/* --- a job's life ------------------------------------------------------------------------ */
+/* --- a job's life --- */
 
 static void job_release_message(struct job *job)
 {
@@ -252,7 +252,7 @@ static int start_job(struct connection *c, struct ipc_in *m)
     return 0;
 }
 
-/* --- the connection -------------------------------------------------------------------------- */
+/* --- the connection --- */
 
 static struct job *find_job(struct connection *c, uint64_t number)
 {
@@ -362,8 +362,7 @@ static int receive_loop(struct connection *c)
     return rc;
 }
 
-/* --- results after a lost connection ------------------------------------------------------------
- */
+/* --- results after a lost connection --- */
 
 static int hand_over_job(struct queue_client *cl, struct job *job)
 {

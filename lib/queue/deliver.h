@@ -118,7 +118,7 @@ void deliver_log(const char *queue_id, const struct queue_recipient *recipient,
 /* "0.05", "1.2", "34": two digits that matter, as Postfix (delay_logging_resolution_limit). */
 void deliver_format_delay(struct str *out, int64_t us);
 
-/* --- codec, for both sides -------------------------------------------------------- */
+/* --- codec, for both sides --- */
 
 void deliver_result_encode(const struct deliver_result *r, uint32_t index, struct str *out);
 /* Texts are copied into arena. ERR_SYNTAX, -ENOMEM. dsn is checked for its form. */

@@ -75,7 +75,7 @@ void queue_listing_print(const struct queue_listing *l, struct str *out)
     }
 }
 
-/* --- JSON (RFC 8259) ---------------------------------------------------------------- */
+/* --- JSON (RFC 8259) --- */
 
 /* Length of the valid UTF-8 sequence at the front, or 0. */
 static size_t utf8_length(struct span s)

@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "queue/attr.h"
 
-/* --- what is written as it is -------------------------------------------------- */
+/* --- what is written as it is --- */
 
 struct text_field {
     const char *name;
@@ -96,7 +96,7 @@ static int take_text(void *base, const struct text_field *fields, size_t n, stru
     return 0;
 }
 
-/* --- life ---------------------------------------------------------------------- */
+/* --- life --- */
 
 void queue_message_init(struct queue_message *m, struct budget *budget)
 {
@@ -125,7 +125,7 @@ struct queue_recipient *queue_message_add(struct queue_message *m, struct span a
     return r;
 }
 
-/* --- encoding ------------------------------------------------------------------- */
+/* --- encoding --- */
 
 static void put_extents(const struct queue_message *m, struct str *out)
 {
@@ -202,7 +202,7 @@ int queue_message_encode(const struct queue_message *m, struct str *out)
     return rc;
 }
 
-/* --- decoding --------------------------------------------------------------------- */
+/* --- decoding --- */
 
 static int take_extent(struct queue_message *m, struct span value)
 {

@@ -27,7 +27,7 @@ enum {
     QUEUE_EXTENTS_MAX = 4096,
 };
 
-/* --- content ------------------------------------------------------------------ */
+/* --- content --- */
 
 /* What a delivery must know about octets before it sends them. */
 enum queue_extent_flag {
@@ -80,7 +80,7 @@ struct queue_scan {
 };
 uint32_t queue_scan(struct queue_scan *state, struct span piece);
 
-/* --- recipients ------------------------------------------------------------------ */
+/* --- recipients --- */
 
 /* RFC 3461 4.1; 0 means that none was given. */
 enum queue_notify {
@@ -112,7 +112,7 @@ struct queue_recipient {
     struct span dsn, reason, remote_host; /* of the last result */
 };
 
-/* --- the message -------------------------------------------------------------------- */
+/* --- the message --- */
 
 enum queue_return { QUEUE_RETURN_UNSET, QUEUE_RETURN_FULL, QUEUE_RETURN_HEADERS };
 enum queue_body_type {

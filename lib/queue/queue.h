@@ -37,7 +37,7 @@ void queue_client_free(struct queue_client *cl);
  * of a block. ERR_TEMPORARY when no qmgr answered in time. */
 TASK_WAITS int queue_take_id(struct queue_client *cl, struct queue_id *id);
 
-/* --- content ------------------------------------------------------------------- */
+/* --- content --- */
 
 /* Content on its way in: in memory up to QUEUE_INLINE_MAX, then in a file that
  * qmgr made, written in pieces on a worker. */
@@ -59,7 +59,7 @@ uint64_t queue_upload_size(const struct queue_upload *u);
 /* Drop it; qmgr removes the file. NULL is allowed. */
 TASK_WAITS void queue_upload_abort(struct queue_upload *u);
 
-/* --- commit ---------------------------------------------------------------------- */
+/* --- commit --- */
 
 /* Make the message durable. m->id, arrival_us, sender and recipients are set by
  * the caller; extents, file, size and commit are filled in here from u, which is

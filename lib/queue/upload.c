@@ -74,7 +74,7 @@ uint64_t queue_upload_size(const struct queue_upload *u)
     return size;
 }
 
-/* --- the store ------------------------------------------------------------------------ */
+/* --- the store --- */
 
 struct write_job {
     int fd;
@@ -153,7 +153,7 @@ static uint64_t store_end(const struct queue_upload *u)
     return u->stored + u->pending.len;
 }
 
-/* --- extents ----------------------------------------------------------------------------- */
+/* --- extents --- */
 
 /* Room for one more at index; NULL over the limit. */
 static struct queue_extent *insert_extent(struct queue_upload *u, size_t index)
@@ -228,7 +228,7 @@ static int begin_body(struct queue_upload *u)
     return extend(u, u->line_start, end - u->line_start, 0);
 }
 
-/* --- appending and editing ------------------------------------------------------------------ */
+/* --- appending and editing --- */
 
 static int append(struct queue_upload *u, struct span octets)
 {

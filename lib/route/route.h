@@ -27,7 +27,7 @@ struct route;
 int route_load(struct route **out, const struct conf *conf, struct str *why);
 void route_free(struct route *r);
 
-/* --- classes -------------------------------------------------------------------- */
+/* --- classes --- */
 
 /* ADDRESS_CLASS_README: the class of a domain decides the default transport and
  * which table lists its valid recipients. */
@@ -49,7 +49,7 @@ TASK_WAITS int route_classify(const struct route *r, struct span domain, enum ro
  * ERR_TEMPORARY. */
 TASK_WAITS int route_is_local_domain(const struct route *r, struct span domain);
 
-/* --- resolving -------------------------------------------------------------------- */
+/* --- resolving --- */
 
 struct route_result {
     enum route_class class;
@@ -68,7 +68,7 @@ struct route_result {
 TASK_WAITS int route_resolve(const struct route *r, struct span recipient, struct arena *arena,
                              struct route_result *out);
 
-/* --- rewriting -------------------------------------------------------------------- */
+/* --- rewriting --- */
 
 enum route_context {
     ROUTE_CONTEXT_LOCAL,  /* append myorigin and mydomain as configured */
@@ -81,7 +81,7 @@ enum route_context {
 int route_rewrite(const struct route *r, enum route_context context, struct span address,
                   struct str *out);
 
-/* --- virtual aliases ----------------------------------------------------------------- */
+/* --- virtual aliases --- */
 
 struct route_expansion {
     ARRAY(struct span) recipients; /* strings from the arena; no duplicates */
@@ -95,7 +95,7 @@ TASK_WAITS int route_expand(const struct route *r, struct span recipient, struct
                             struct route_expansion *out, struct str *why);
 void route_expansion_free(struct route_expansion *e);
 
-/* --- who exists ------------------------------------------------------------------------ */
+/* --- who exists --- */
 
 enum route_existence {
     ROUTE_EXISTS,        /* listed, or its class lists nobody */
@@ -115,7 +115,7 @@ TASK_WAITS int route_check_recipient(const struct route *r, const struct route_r
  * show_user_unknown_table_name is no. */
 const char *route_unknown_table(const struct route *r, enum route_existence existence);
 
-/* --- parts that others need ---------------------------------------------------------------- */
+/* --- parts that others need --- */
 
 /* Look an address up as Postfix's mail_addr_find does: user+ext@domain,
  * user@domain, for local domains user+ext and user, and @domain. The value is

@@ -36,7 +36,7 @@ static struct {
 } directories[PATHS_MAX];
 static size_t directory_count;
 
-/* --- start-up, before the sandbox --------------------------------------------------- */
+/* --- start-up, before the sandbox --- */
 
 static void fail_start(const char *why) __attribute__((noreturn));
 static void fail_start(const char *why)
@@ -203,7 +203,7 @@ static void open_directories(void)
     }
 }
 
-/* --- the walls ------------------------------------------------------------------------ */
+/* --- the walls --- */
 
 static int raise_sandbox(struct str *why)
 {
@@ -260,7 +260,7 @@ static void give_up_privileges(void)
     str_fini(&why);
 }
 
-/* --- running ---------------------------------------------------------------------------- */
+/* --- running --- */
 
 void process_drain(void)
 {
@@ -481,7 +481,7 @@ int service_main(int argc, char **argv, const struct service *service)
     return exit_status;
 }
 
-/* --- what services ask ---------------------------------------------------------------------- */
+/* --- what services ask --- */
 
 const struct conf *service_main_conf(void)
 {

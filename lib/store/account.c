@@ -25,7 +25,7 @@ enum {
 
 static struct list stores = {&stores, &stores};
 
-/* --- the store ----------------------------------------------------------------------------- */
+/* --- the store --- */
 
 static void set_options(struct store *s, const struct store_options *options)
 {
@@ -116,7 +116,7 @@ void store_free(struct store *s)
     free(s);
 }
 
-/* --- turns --------------------------------------------------------------------------------- */
+/* --- turns --- */
 
 struct run {
     struct store_account *account, *victim;
@@ -195,7 +195,7 @@ int account_run(struct store_account *a, enum task_pool pool, account_fn *fn, vo
     return rc;
 }
 
-/* --- files --------------------------------------------------------------------------------- */
+/* --- files --- */
 
 void account_close_files(struct store_account *a)
 {
@@ -271,7 +271,7 @@ int account_need_index(struct store_account *a)
     return rc;
 }
 
-/* --- the index ------------------------------------------------------------------------------ */
+/* --- the index --- */
 
 struct tail {
     struct store_account *account;
@@ -339,7 +339,7 @@ int account_sync_all(struct store_account *a)
     return rc < 0 ? rc : journal_shared_sync_all(a->journal);
 }
 
-/* --- opening -------------------------------------------------------------------------------- */
+/* --- opening --- */
 
 bool account_id_is_valid(struct span id)
 {

@@ -86,7 +86,7 @@ int account_view(struct store_account *a, index_fn *fn, void *arg);
 /* Change the index alone (what needs no record). */
 int account_update_index(struct store_account *a, index_fn *fn, void *arg);
 
-/* --- changes ------------------------------------------------------------------------- */
+/* --- changes --- */
 
 /* Records in the making. */
 struct commit {
@@ -120,7 +120,7 @@ TASK_WAITS int account_deliver(struct store_account *a, delivery_fn *prepare, vo
 /* Under the journal's lock: octets and messages of the account by its last record. */
 bool account_totals(struct store_account *a, uint64_t *bytes, uint64_t *messages);
 
-/* --- for the files of this library ------------------------------------------------------ */
+/* --- for the files of this library --- */
 
 /* A job that uses no index but must not answer before all that can be read is durable. */
 int account_sync_all(struct store_account *a);

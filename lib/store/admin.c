@@ -10,7 +10,7 @@
 #include "base/fd.h"
 #include "store/account.h"
 
-/* --- exclusive access ------------------------------------------------------------------------- */
+/* --- exclusive access --- */
 
 struct store_lock {
     int fd; /* holds the OFD lock */
@@ -68,8 +68,7 @@ void store_unlock(struct store_lock *l)
     free(l);
 }
 
-/* --- usage -------------------------------------------------------------------------------------
- */
+/* --- usage --- */
 
 struct usage {
     uint64_t bytes, messages;
@@ -110,8 +109,7 @@ int store_usage(struct store_account *a, uint64_t *bytes, uint64_t *messages)
     return rc;
 }
 
-/* --- rebuilding
- * ----------------------------------------------------------------------------------- */
+/* --- rebuilding --- */
 
 static int rebuild_job(struct store_account *a, void *arg)
 {
@@ -130,8 +128,7 @@ int store_rebuild(struct store_account *a)
     return account_run(a, TASK_POOL_STORE, rebuild_job, NULL);
 }
 
-/* --- accounts
- * --------------------------------------------------------------------------------------- */
+/* --- accounts --- */
 
 static int walk_parent(struct store *s, const char *parent, int (*each)(void *arg, struct span id),
                        void *arg)

@@ -92,7 +92,7 @@ static void describe(struct draft *d, struct span message)
     d->hot.bare = (uint32_t)count_bare(message);
 }
 
-/* --- small messages: in memory ---------------------------------------------------------------- */
+/* --- small messages: in memory --- */
 
 static int load_text(struct draft *d)
 {
@@ -117,8 +117,7 @@ static int load_text(struct draft *d)
     return rc < 0 ? rc : str_error(&d->text);
 }
 
-/* --- large ones: a file -------------------------------------------------------------------------
- */
+/* --- large ones: a file --- */
 
 static int copy_source(const struct store_append *m, int to)
 {
@@ -160,8 +159,7 @@ static int write_blob(struct store_account *a, struct draft *d)
     return blob_finish(a->dirfd, &fd);
 }
 
-/* --- drafts
- * --------------------------------------------------------------------------------------- */
+/* --- drafts --- */
 
 /* In a full file system nobody could read his mail (the index cannot follow the journal) or
  * delete any (that is a record, too): messages leave room for that (store_minfree). */
@@ -229,8 +227,7 @@ static void free_draft(struct store_account *a, struct draft *d)
     str_fini(&d->bodystructure);
 }
 
-/* --- delivery
- * -------------------------------------------------------------------------------------- */
+/* --- delivery --- */
 
 static int prepare_delivery(struct store_account *a, void *arg, struct delivery_parts *out)
 {
@@ -316,8 +313,7 @@ static int deliver(struct store_account *a, const struct store_append *m,
     return rc;
 }
 
-/* --- append
- * ------------------------------------------------------------------------------------------ */
+/* --- append --- */
 
 struct append_job {
     uint32_t mailbox;

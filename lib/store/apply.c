@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "store/store.h"
 
-/* --- messages ------------------------------------------------------------------------------ */
+/* --- messages --- */
 
 static void count_in(struct index_txn *t, struct index_box *box, const struct index_message *m)
 {
@@ -247,7 +247,7 @@ static int moved(struct index_txn *t, const struct record *r, const struct journ
     return 0;
 }
 
-/* --- mailboxes ----------------------------------------------------------------------------- */
+/* --- mailboxes --- */
 
 static int create(struct index_txn *t, const struct record *r, uint64_t number)
 {
@@ -352,7 +352,7 @@ static int change_box(struct index_txn *t, const struct record *r, uint64_t numb
     }
 }
 
-/* --- records ------------------------------------------------------------------------------- */
+/* --- records --- */
 
 static int apply(struct index_txn *t, const struct record *r, const struct journal_record *record)
 {

@@ -13,7 +13,7 @@
 
 enum { DESCRIBE_BUDGET = 64 * 1024 * 1024 };
 
-/* --- one message ----------------------------------------------------------------------------- */
+/* --- one message --- */
 
 int body_record(struct store_account *a, const struct index_message *m, struct str *text,
                 struct record *r, struct journal_record *record)
@@ -123,8 +123,7 @@ static int with_message(struct store_account *a, uint32_t box, uint32_t uid, mes
     return rc;
 }
 
-/* --- bodies ------------------------------------------------------------------------------------
- */
+/* --- bodies --- */
 
 struct body_job {
     struct store_view *view;
@@ -208,8 +207,7 @@ int store_body_read(struct store_view *v, uint32_t uid, struct str *out)
     return account_run(v->account, TASK_POOL_STORE, read_body, &job);
 }
 
-/* --- heads ---------------------------------------------------------------------------------------
- */
+/* --- heads --- */
 
 struct heads_job {
     struct store_view *view;
@@ -254,8 +252,7 @@ int store_heads(struct store_view *v, const uint32_t *uids, size_t count, size_t
     return account_run(v->account, TASK_POOL_STORE, read_heads, &job);
 }
 
-/* --- cached strings
- * -------------------------------------------------------------------------------- */
+/* --- cached strings --- */
 
 struct cached_job {
     struct store_view *view;

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "store/clean.h"
 
-/* --- which messages ------------------------------------------------------------------------- */
+/* --- which messages --- */
 
 void selection_clear(struct selection *s)
 {
@@ -113,7 +113,7 @@ int selection_read(struct index_txn *t, struct selection_source *source, uint32_
     return rc < 0 ? rc : str_error(&out->pairs);
 }
 
-/* --- flags ---------------------------------------------------------------------------------- */
+/* --- flags --- */
 
 struct flag_change {
     struct selection_source source;
@@ -195,7 +195,7 @@ int store_set_flags(struct store_view *v, const uint32_t *uids, size_t count, en
     return rc;
 }
 
-/* --- expunge -------------------------------------------------------------------------------- */
+/* --- expunge --- */
 
 static int is_deleted(void *arg, const struct index_message *m)
 {
@@ -243,7 +243,7 @@ int store_expunge(struct store_view *v, const uint32_t *uids, size_t count, bool
     return account_commit(v->account, NULL, build_expunge, &change);
 }
 
-/* --- copy and move ---------------------------------------------------------------------------- */
+/* --- copy and move --- */
 
 static int note_copied(struct store_copied *copied, const struct selection *sel, uint64_t last)
 {

@@ -48,7 +48,7 @@ struct work {
     ARRAY(struct place) dead_blobs;
 };
 
-/* --- what is live --------------------------------------------------------------------------- */
+/* --- what is live --- */
 
 static int compare_places(const void *a, const void *b)
 {
@@ -136,8 +136,7 @@ static void choose_victim(struct work *w)
         w->victim = 0;
 }
 
-/* --- moving -------------------------------------------------------------------------------------
- */
+/* --- moving --- */
 
 static bool is_here(struct index_txn *t, const struct place *p)
 {
@@ -213,8 +212,7 @@ static int build_moved(struct index_txn *t, struct commit *c, void *arg)
     return rc;
 }
 
-/* --- removing
- * ------------------------------------------------------------------------------------- */
+/* --- removing --- */
 
 static bool has_later_snapshot(const struct work *w, uint64_t segment)
 {
@@ -318,8 +316,7 @@ static int remove_segments(struct work *w)
     return rc;
 }
 
-/* --- blobs
- * ------------------------------------------------------------------------------------------ */
+/* --- blobs --- */
 
 static bool is_live_blob(const struct work *w, const unsigned char *guid)
 {
@@ -373,8 +370,7 @@ static void remove_blobs(struct work *w)
     }
 }
 
-/* --- one call
- * ------------------------------------------------------------------------------------------ */
+/* --- one call --- */
 
 static int look(struct store_account *a, void *arg)
 {
@@ -440,8 +436,7 @@ int store_clean(struct store_account *a, bool *more)
     return rc;
 }
 
-/* --- in the background
- * ------------------------------------------------------------------------------------ */
+/* --- in the background --- */
 
 static void clean_task(void *arg)
 {

@@ -168,7 +168,7 @@ int account_commit(struct store_account *a, account_fn *prepare, commit_build_fn
     return rc;
 }
 
-/* --- delivery without an index --------------------------------------------------------------- */
+/* --- delivery without an index --- */
 
 struct delivery {
     struct work work;

@@ -27,7 +27,7 @@ struct index {
     bool is_full, is_bad;
 };
 
-/* --- errors -------------------------------------------------------------------------------- */
+/* --- errors --- */
 
 /* LMDB's codes are positive errnos and its own negative ones. */
 static int map_error(struct index *index, int rc)
@@ -64,7 +64,7 @@ bool index_is_bad(const struct index *index)
     return index->is_bad;
 }
 
-/* --- whose boot ---------------------------------------------------------------------------- */
+/* --- whose boot --- */
 
 /* The boot id stands in a file of its own: looking into an index that a power cut
  * damaged could crash. */
@@ -98,7 +98,7 @@ void index_remove(int dirfd)
     unlinkat(dirfd, "index-lock", 0);
 }
 
-/* --- opening ------------------------------------------------------------------------------- */
+/* --- opening --- */
 
 static int open_environment(struct index *index, int dirfd)
 {
@@ -199,7 +199,7 @@ void index_close(struct index *index)
     free(index);
 }
 
-/* --- transactions -------------------------------------------------------------------------- */
+/* --- transactions --- */
 
 static MDB_val value_of(const void *p, size_t n)
 {

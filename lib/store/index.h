@@ -96,7 +96,7 @@ int index_update(struct index *index, index_fn *fn, void *arg);
 /* Inside update(): forget everything. */
 int index_empty(struct index_txn *t);
 
-/* --- mailboxes ---------------------------------------------------------------------- */
+/* --- mailboxes --- */
 
 /* The mailbox, valid until another one is asked for. ERR_NOT_FOUND. */
 int index_box(struct index_txn *t, uint32_t id, struct index_box **out);
@@ -136,7 +136,7 @@ int index_subscriptions(struct index_txn *t, index_name_fn *each, void *arg);
 int index_keyword(struct index_txn *t, unsigned number, struct span *name);
 int index_keyword_put(struct index_txn *t, unsigned number, struct span name);
 
-/* --- messages ----------------------------------------------------------------------- */
+/* --- messages --- */
 
 int index_message(struct index_txn *t, uint32_t box, uint32_t uid, struct index_message *out);
 int index_message_put(struct index_txn *t, uint32_t box, const struct index_message *m);

@@ -29,7 +29,7 @@ static MDB_val name_key(char key[1 + INDEX_NAME_MAX], char kind, struct span nam
     return value_of(key, 1 + name.n);
 }
 
-/* --- the value ----------------------------------------------------------------------------- */
+/* --- the value --- */
 
 static MDB_val encode_box(const struct index_box *b, unsigned char *p)
 {
@@ -97,7 +97,7 @@ int index_flush(struct index_txn *t)
     return rc;
 }
 
-/* --- mailboxes ----------------------------------------------------------------------------- */
+/* --- mailboxes --- */
 
 int index_box(struct index_txn *t, uint32_t id, struct index_box **out)
 {
@@ -245,7 +245,7 @@ int index_box_list(struct index_txn *t, struct index_boxes *out)
     return rc < 0 ? rc : walk_kind(t, 'A', add_box, out);
 }
 
-/* --- subscriptions, keywords ---------------------------------------------------------------- */
+/* --- subscriptions, keywords --- */
 
 int index_subscribe(struct index_txn *t, struct span name, bool on)
 {

@@ -87,7 +87,7 @@ int index_message_remove(struct index_txn *t, uint32_t box, uint32_t uid)
     return rc < 0 ? rc : delete_key(t, message_key(key, 'E', box, uid));
 }
 
-/* --- walking ------------------------------------------------------------------------------- */
+/* --- walking --- */
 
 int index_walk_begin(struct index_txn *t, uint32_t box, uint32_t from, struct index_walk *w)
 {
@@ -125,7 +125,7 @@ void index_walk_end(struct index_walk *w)
     w->cursor = NULL;
 }
 
-/* --- cached strings ------------------------------------------------------------------------- */
+/* --- cached strings --- */
 
 int index_cached(struct index_txn *t, uint32_t box, uint32_t uid, struct span *envelope,
                  struct span *bodystructure)
@@ -166,7 +166,7 @@ int index_cached_put(struct index_txn *t, uint32_t box, uint32_t uid, struct spa
     return 0;
 }
 
-/* --- changes ---------------------------------------------------------------------------------- */
+/* --- changes --- */
 
 enum { LOG_KEY = 17 };
 
@@ -291,7 +291,7 @@ int index_vanished_walk(struct index_txn *t, uint32_t box, uint64_t since, index
     return result != 0 || rc == 0 || rc == MDB_NOTFOUND ? result : index_error(t, rc);
 }
 
-/* --- deliveries ------------------------------------------------------------------------------- */
+/* --- deliveries --- */
 
 int index_delivery_put(struct index_txn *t, uint64_t hash, uint32_t box, uint32_t uid)
 {
@@ -324,8 +324,7 @@ int index_delivery_find(struct index_txn *t, uint64_t hash, uint32_t *box, uint3
     return ERR_NOT_FOUND;
 }
 
-/* --- the dead -----------------------------------------------------------------------------------
- */
+/* --- the dead --- */
 
 int index_dead_since(struct index_txn *t, struct span what, int64_t now, int64_t *since)
 {

@@ -8,7 +8,7 @@
 #include "store/clean.h"
 #include "store/names.h"
 
-/* --- listing -------------------------------------------------------------------------------- */
+/* --- listing --- */
 
 static int describe(struct index_txn *t, const struct index_box *b, struct arena *arena,
                     struct store_mailbox *out)
@@ -130,7 +130,7 @@ int store_find(struct store_account *a, struct span name, struct arena *arena,
     return rc;
 }
 
-/* --- changes -------------------------------------------------------------------------------- */
+/* --- changes --- */
 
 struct box_change {
     struct store *store;
@@ -313,8 +313,7 @@ static int build_subscribe(struct index_txn *t, struct commit *c, void *arg)
     return commit_add(t, c, &r, 1, SPAN_NONE, NULL);
 }
 
-/* --- the functions of store.h ------------------------------------------------------------------
- */
+/* --- the functions of store.h --- */
 
 static int change_box(struct store_account *a, commit_build_fn *build, struct span name,
                       struct span other, bool is_other_name, bool on)
@@ -367,7 +366,7 @@ int store_subscribe(struct store_account *a, struct span name, bool on)
     return change_box(a, build_subscribe, name, SPAN_NONE, false, on);
 }
 
-/* --- keywords --------------------------------------------------------------------------------- */
+/* --- keywords --- */
 
 struct keyword_job {
     struct arena *arena;

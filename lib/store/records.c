@@ -18,7 +18,7 @@ int record_append_pair(struct str *list, uint32_t first, uint32_t second)
     return str_append(list, span_make(octets, sizeof(octets)));
 }
 
-/* --- encoding ------------------------------------------------------------------------------ */
+/* --- encoding --- */
 
 static void encode_hot(const struct record *r, struct str *head)
 {
@@ -104,7 +104,7 @@ bool record_totals(uint16_t kind, const void *head, uint64_t *bytes, uint64_t *m
     return true;
 }
 
-/* --- decoding ------------------------------------------------------------------------------ */
+/* --- decoding --- */
 
 static int decode_hot(struct span *in, struct record *r)
 {

@@ -70,7 +70,7 @@ void store_close(struct store_account *a);
  * files, index, memory. Done by store_view_park() too; the next call opens again. */
 TASK_WAITS void store_rest(struct store_account *a);
 
-/* --- mailboxes ------------------------------------------------------------------ */
+/* --- mailboxes --- */
 
 /* Names are UTF-8 with "/" as the hierarchy separator; INBOX is spelled so. A
  * mailbox has an id that survives RENAME and is never reused. */
@@ -106,7 +106,7 @@ TASK_WAITS int store_delete(struct store_account *a, struct span name);
 TASK_WAITS int store_rename(struct store_account *a, struct span from, struct span to);
 TASK_WAITS int store_subscribe(struct store_account *a, struct span name, bool on);
 
-/* --- messages --------------------------------------------------------------------- */
+/* --- messages --- */
 
 /* The hot part: what SELECT and FETCH FLAGS need, 64 bytes an entry. */
 struct store_message {
@@ -197,7 +197,7 @@ TASK_WAITS int store_body_open(struct store_view *v, uint32_t uid, struct store_
 /* The whole body into memory drawn on out's budget. */
 TASK_WAITS int store_body_read(struct store_view *v, uint32_t uid, struct str *out);
 
-/* --- changes ------------------------------------------------------------------------- */
+/* --- changes --- */
 
 /* A new message: content in memory; or, with fd not -1, a range of a file; or, with
  * read set, length octets that read() gives (called on a worker: up to n octets from
@@ -249,7 +249,7 @@ TASK_WAITS int store_copy(struct store_view *v, const uint32_t *uids, size_t cou
                           uint32_t to_mailbox, bool move, struct store_copied *out);
 void store_copied_free(struct store_copied *c);
 
-/* --- news ------------------------------------------------------------------------------ */
+/* --- news --- */
 
 /* Signals cond (on the loop) whenever somebody else may have changed the account;
  * a hint only. */
@@ -259,7 +259,7 @@ uint64_t store_watch_count(const struct store_watch *w);
 int store_watch_start(struct store_account *a, struct task_cond *cond, struct store_watch **out);
 void store_watch_stop(struct store_watch *w);
 
-/* --- exclusive access --------------------------------------------------------------------- */
+/* --- exclusive access --- */
 
 /* One holder among all processes, of a named right to the account, such as "pop3"
  * (RFC 1939 8: a POP3 session locks its maildrop). -EBUSY when it is taken. Ends
@@ -268,7 +268,7 @@ struct store_lock;
 TASK_WAITS int store_lock(struct store_account *a, const char *name, struct store_lock **out);
 void store_unlock(struct store_lock *l);
 
-/* --- administration ---------------------------------------------------------------------- */
+/* --- administration --- */
 
 TASK_WAITS int store_usage(struct store_account *a, uint64_t *bytes, uint64_t *messages);
 /* Check the whole account; findings, a line each, are appended to report. Sessions and

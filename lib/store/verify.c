@@ -45,8 +45,7 @@ static void find(struct check *c, const char *fmt, ...)
     str_append_char(c->report, '\n');
 }
 
-/* --- the journal --------------------------------------------------------------------------------
- */
+/* --- the journal --- */
 
 static int check_records(struct check *c)
 {
@@ -78,8 +77,7 @@ static int check_records(struct check *c)
     return rc < 0 && rc != ERR_NOT_FOUND ? rc : 0;
 }
 
-/* --- messages
- * ------------------------------------------------------------------------------------- */
+/* --- messages --- */
 
 static void check_message(struct check *c, const struct index_box *box,
                           const struct index_message *m)
@@ -142,8 +140,7 @@ static int check_boxes(struct index_txn *t, void *arg)
     return rc;
 }
 
-/* --- the index against a new one
- * -------------------------------------------------------------------- */
+/* --- the index against a new one --- */
 
 static uint64_t hash(struct span s)
 {

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-/* --- messages ------------------------------------------------------------------------------- */
+/* --- messages --- */
 
 static void fill_message(struct store_message *out, const struct index_message *m)
 {
@@ -77,7 +77,7 @@ static int read_arrivals(struct index_txn *t, struct store_view *v, uint32_t *co
     return rc;
 }
 
-/* --- \Recent --------------------------------------------------------------------------------- */
+/* --- \Recent --- */
 
 /* Messages that no session has had as \Recent, from position first on. The session that
  * may change the mailbox takes them. */
@@ -125,7 +125,7 @@ static int note_recent(struct store_account *a, struct view_job *job)
     return rc == -ENOSPC ? 0 : rc;
 }
 
-/* --- opening ---------------------------------------------------------------------------------- */
+/* --- opening --- */
 
 static int load(struct index_txn *t, void *arg)
 {
@@ -211,7 +211,7 @@ void store_view_close(struct store_view *v)
     free(v);
 }
 
-/* --- parking ---------------------------------------------------------------------------------- */
+/* --- parking --- */
 
 static int append_varint(struct str *out, uint32_t value)
 {
@@ -289,8 +289,7 @@ void store_view_park(struct store_view *v)
     store_rest(v->account);
 }
 
-/* --- refreshing ---------------------------------------------------------------------------------
- */
+/* --- refreshing --- */
 
 /* The view's messages again, as they are in the index; what is no longer there stays
  * with its UID alone, and is gone. */
@@ -540,8 +539,7 @@ void store_news_free(struct store_news *n)
     array_free(&n->changed);
 }
 
-/* --- what vanished ------------------------------------------------------------------------------
- */
+/* --- what vanished --- */
 
 struct vanished_job {
     struct store_view *view;

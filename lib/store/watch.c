@@ -72,8 +72,7 @@ void watch_fini(struct store *s)
     free(n);
 }
 
-/* --- waking -------------------------------------------------------------------------------------
- */
+/* --- waking --- */
 
 void watch_notify(struct store_account *a)
 {
@@ -167,8 +166,7 @@ static void serve(void *arg)
     }
 }
 
-/* --- watches
- * -------------------------------------------------------------------------------------- */
+/* --- watches --- */
 
 static int add_watch(struct store_account *a)
 {

@@ -29,7 +29,7 @@
 
 struct task_runtime task_runtime;
 
-/* --- set-up ------------------------------------------------------------------- */
+/* --- set-up --- */
 
 static void on_uv_timer(uv_timer_t *timer)
 {
@@ -132,7 +132,7 @@ void task_runtime_fini(void)
     r->is_ready = false;
 }
 
-/* --- turns ------------------------------------------------------------------------ */
+/* --- turns --- */
 
 static void watch(const char *name, int64_t took_us, int64_t now_us)
 {
@@ -272,7 +272,7 @@ void task_runtime_stop(void)
         task_cancel(task_runtime.first);
 }
 
-/* --- small things -------------------------------------------------------------------- */
+/* --- small things --- */
 
 void task_turn_end(struct task_turn_hook *hook)
 {

@@ -19,7 +19,7 @@ static int wait_in(struct list *waiters, deadline_t deadline)
     return task_park(waiters, deadline);
 }
 
-/* --- conditions ----------------------------------------------------------------- */
+/* --- conditions --- */
 
 void task_cond_init(struct task_cond *c)
 {
@@ -42,7 +42,7 @@ void task_cond_broadcast(struct task_cond *c)
         ;
 }
 
-/* --- semaphores ------------------------------------------------------------------- */
+/* --- semaphores --- */
 
 void task_semaphore_init(struct task_semaphore *s, size_t count)
 {
@@ -68,7 +68,7 @@ void task_semaphore_give(struct task_semaphore *s)
         s->free++;
 }
 
-/* --- channels ---------------------------------------------------------------------- */
+/* --- channels --- */
 
 /* Senders wait only while it is full, receivers only while it is empty; what a
  * waiting task brings or gets passes through its structure. */

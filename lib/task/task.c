@@ -10,7 +10,7 @@
 
 _Thread_local struct task *task_current;
 
-/* --- life -------------------------------------------------------------------- */
+/* --- life --- */
 
 static void wait_expired(struct task_timer *timer)
 {
@@ -123,7 +123,7 @@ void task_resume(struct task *t)
         bury(t);
 }
 
-/* --- waiting and waking --------------------------------------------------------- */
+/* --- waiting and waking --- */
 
 int task_may_wait(void)
 {
@@ -212,7 +212,7 @@ int task_sleep(deadline_t until)
     return rc == -ETIMEDOUT ? 0 : rc;
 }
 
-/* --- about tasks ------------------------------------------------------------------ */
+/* --- about tasks --- */
 
 struct task *task_self(void)
 {
@@ -269,7 +269,7 @@ void task_set_note(struct span client, struct span queue_id)
         show_crash_note(t);
 }
 
-/* --- groups -------------------------------------------------------------------------- */
+/* --- groups --- */
 
 void task_group_init(struct task_group *g)
 {

@@ -24,7 +24,7 @@
 struct task;
 typedef void task_fn(void *arg);
 
-/* --- the runtime ------------------------------------------------------------ */
+/* --- the runtime --- */
 
 enum task_pool {
     TASK_POOL_SYNC,  /* fdatasync and friends */
@@ -49,7 +49,7 @@ int task_runtime_run(task_fn *first, void *arg);
 void task_runtime_stop(void);
 void task_runtime_fini(void);
 
-/* --- tasks ------------------------------------------------------------------- */
+/* --- tasks --- */
 
 /* Start a task on its own stack; it first runs later in this or the next turn.
  * name is constant text. NULL when memory or stacks are exhausted. The task
@@ -100,7 +100,7 @@ struct task_crash_note {
 };
 void task_set_crash_page(struct task_crash_note *page);
 
-/* --- waiting ------------------------------------------------------------------ */
+/* --- waiting --- */
 
 /* A condition: tasks wait until somebody signals. Check, wait, check again. */
 struct task_cond {
@@ -137,7 +137,7 @@ int task_channel_try_receive(struct task_channel *c, void **item);
 /* Items inside can still be received; senders get ERR_CLOSED. */
 void task_channel_close(struct task_channel *c);
 
-/* --- descriptors -------------------------------------------------------------- */
+/* --- descriptors --- */
 
 enum { TASK_READABLE = 1, TASK_WRITABLE = 2 };
 
@@ -174,7 +174,7 @@ int task_watch_set(struct task_watch *w, int events);
 /* Before the descriptor is closed; also from its own callback; idempotent. */
 void task_watch_fini(struct task_watch *w);
 
-/* --- worker threads ----------------------------------------------------------- */
+/* --- worker threads --- */
 
 typedef void task_job_fn(void *job);
 
@@ -194,7 +194,7 @@ struct task_job {
 };
 int task_offload_start(enum task_pool pool, struct task_job *job);
 
-/* --- turns ---------------------------------------------------------------------- */
+/* --- turns --- */
 
 /* Everything that leaves a process in one loop turn leaves as one write: flush()
  * runs (outside tasks, must not wait) when no task is runnable any more. Asking
@@ -212,7 +212,7 @@ void task_turn_forget(struct task_turn_hook *hook);
 /* Microseconds on the monotonic clock, read once per turn: for statistics. */
 int64_t task_turn_time_us(void);
 
-/* --- timers and signals ----------------------------------------------------------- */
+/* --- timers and signals --- */
 
 /* A callback (outside tasks, must not wait) at a time. Embedded; zero-initialise;
  * setting again moves it. */
@@ -229,7 +229,7 @@ void task_timer_clear(struct task_timer *timer);
 /* callback(signo) runs on the loop thread outside tasks; NULL restores the default. */
 int task_signal(int signo, void (*callback)(int signo));
 
-/* --- statistics ---------------------------------------------------------------------- */
+/* --- statistics --- */
 
 struct task_stats {
     uint64_t turns, switches, jobs;

@@ -183,7 +183,7 @@ void task_workers_fini(void)
     }
 }
 
-/* --- jobs a task waits for --------------------------------------------------------- */
+/* --- jobs a task waits for --- */
 
 struct offload {
     struct task_job job;

@@ -57,7 +57,7 @@ static void make_text(void)
         str_append_cstr(&b.text, "Lorem ipsum dolor sit amet, consetetur sadipscing elitr.\r\n");
 }
 
-/* --- deliveries ------------------------------------------------------------------------ */
+/* --- deliveries --- */
 
 static void deliver_one(unsigned account)
 {
@@ -100,7 +100,7 @@ static void deliver_many(unsigned tasks, unsigned accounts, const char *what)
     say(c, what, DELIVERIES);
 }
 
-/* --- a mailbox ---------------------------------------------------------------------------- */
+/* --- a mailbox --- */
 
 static void fill(struct store_account *a)
 {

@@ -29,7 +29,7 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     return remove(path);
 }
 
-/* --- the client: says the script, and hears everything ------------------------------------ */
+/* --- the client: says the script, and hears everything --- */
 
 static ssize_t say(void *arg, void *buf, size_t n)
 {

@@ -15,7 +15,7 @@ static void drop_log(void *arg, enum log_level level, struct span text)
 {
 }
 
-/* --- queue and auth ---------------------------------------------------------------- */
+/* --- queue and auth --- */
 
 static int take_id(void *arg, struct queue_id *id)
 {
@@ -85,7 +85,7 @@ int auth_offer(struct str *out, struct span configured, bool is_secured)
     return str_append_cstr(out, "PLAIN");
 }
 
-/* --- one session ----------------------------------------------------------------------- */
+/* --- one session --- */
 
 static void load(void)
 {

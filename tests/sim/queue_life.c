@@ -126,7 +126,7 @@ static void remove_message(void)
         m->done = true;
 }
 
-/* --- batches -------------------------------------------------------------------------- */
+/* --- batches --- */
 
 static void run_lane(void *arg)
 {
@@ -200,7 +200,7 @@ static void drain(void)
     } while ((settle_batches() > 0 || journal_writer_waiting(writer) > 0) && !sim_is_dead());
 }
 
-/* --- slots and cleaner ------------------------------------------------------------------ */
+/* --- slots and cleaner --- */
 
 static void make_slot(void)
 {
@@ -255,7 +255,7 @@ static void clean(void)
         the_life->cleaned++;
 }
 
-/* --- recovery ------------------------------------------------------------------------------ */
+/* --- recovery --- */
 
 static int see(void *arg, const struct journal_record *record)
 {

@@ -15,7 +15,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-/* --- numbers ---------------------------------------------------------------------------- */
+/* --- numbers --- */
 
 static uint64_t random_state;
 
@@ -38,7 +38,7 @@ uint64_t sim_below(uint64_t limit)
     return sim_random() % limit;
 }
 
-/* --- processes ---------------------------------------------------------------------------- */
+/* --- processes --- */
 
 enum { STACK_SIZE = 128 * 1024 };
 
@@ -192,7 +192,7 @@ uint64_t sim_calls(void)
     return calls;
 }
 
-/* --- the disk ------------------------------------------------------------------------------ */
+/* --- the disk --- */
 
 enum { FILE_MAX = 1 << 20 };
 
@@ -565,7 +565,7 @@ struct disk *sim_disk(void)
     return &the_disk;
 }
 
-/* --- power cuts ---------------------------------------------------------------------------- */
+/* --- power cuts --- */
 
 enum pattern { ALL, NONE, INDEPENDENT, ONE_HOLE, LATEST, ORDERED, MOSTLY, HARDLY, PATTERNS };
 

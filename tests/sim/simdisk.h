@@ -30,7 +30,7 @@ void sim_start(const struct sim_options *options);
 void sim_end(void);
 struct disk *sim_disk(void);
 
-/* --- processes ------------------------------------------------------------------------ */
+/* --- processes --- */
 
 typedef void sim_fn(void *arg);
 enum { SIM_PROCESSES = 12 };

@@ -62,7 +62,7 @@ static uint32_t operation_of(const struct journal_record *record)
     return n;
 }
 
-/* --- applying --------------------------------------------------------------------------- */
+/* --- applying --- */
 
 static void note_shown(const struct journal_record *record, uint32_t operation)
 {
@@ -151,7 +151,7 @@ static int replay(struct state *s)
     return rc;
 }
 
-/* --- processes --------------------------------------------------------------------------- */
+/* --- processes --- */
 
 static int open_journal(struct journal_shared **j)
 {
@@ -254,7 +254,7 @@ static void reader_main(void *arg)
     array_free(&s.items);
 }
 
-/* --- cleaner --------------------------------------------------------------------------------- */
+/* --- cleaner --- */
 
 static int snapshot(void *arg, bool is_wanted, const struct journal_cursor *as_of, struct str *out)
 {
@@ -349,8 +349,7 @@ static void cleaner_main(void *arg)
     journal_shared_close(j);
 }
 
-/* --- the life -----------------------------------------------------------------------------------
- */
+/* --- the life --- */
 
 static void check_state(void)
 {

@@ -80,7 +80,7 @@ def load_sequences():
     return found
 
 
-# --- a client ---------------------------------------------------------------------------------
+# --- a client ---
 
 
 class Client:
@@ -310,7 +310,7 @@ def step(client, kind, text):
     return []
 
 
-# --- what is compared ---------------------------------------------------------------------------
+# --- what is compared ---
 
 
 def tokens(text):
@@ -459,7 +459,7 @@ def normal(lines):
     return sorted((item for item in out if item[0] != "TAGGED"), key=str) + tagged
 
 
-# --- Dovecot ----------------------------------------------------------------------------------------
+# --- Dovecot ---
 
 CONFIG = """
 protocols = imap

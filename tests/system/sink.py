@@ -48,7 +48,7 @@ class Sink:
     def __exit__(self, *unused):
         self.close()
 
-    # --- a session ----------------------------------------------------------------
+    # --- a session ---
 
     def reply(self, peer, verb, line, default, accepted=None):
         answer = self.replies.get(verb, default)

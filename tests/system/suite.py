@@ -53,7 +53,7 @@ class Lab:
             return int(value) if name.endswith("_PORT") else value
         raise AttributeError(name)
 
-    # --- clients --------------------------------------------------------------------
+    # --- clients ---
 
     def tls(self):
         return ssl.create_default_context(cafile=self.CA)
@@ -82,7 +82,7 @@ class Lab:
     def address(self, user):
         return user if "@" in user else f"{user}@{self.domain}"
 
-    # --- what happened ----------------------------------------------------------------
+    # --- what happened ---
 
     def log(self):
         with open(self.LOG, encoding="utf-8", errors="replace") as text:

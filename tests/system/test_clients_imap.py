@@ -42,7 +42,7 @@ def fetch(lab, user, folder="INBOX"):
     return got
 
 
-# --- curl -------------------------------------------------------------------------
+# --- curl ---
 
 @pytest.mark.parametrize("port, scheme", [("IMAP_PORT", "imap"), ("IMAPS_PORT", "imaps")])
 def test_curl(lab, peer_tool, run_tool, tmp_path, port, scheme):
@@ -63,7 +63,7 @@ def test_curl(lab, peer_tool, run_tool, tmp_path, port, scheme):
     assert status == 0 and "MESSAGES 1" in shown, shown
 
 
-# --- mbsync -----------------------------------------------------------------------
+# --- mbsync ---
 
 class Mbsync:
     def __init__(self, lab, run_tool, program, directory, user):
@@ -187,7 +187,7 @@ def test_mbsync_many_and_large(lab, peer_tool, run_tool, tmp_path):
     assert re.sub(rb"X-TUID: [^\n]*\n", b"", text).replace(b"\n", b"\r\n") == large
 
 
-# --- fetchmail and getmail ----------------------------------------------------------
+# --- fetchmail and getmail ---
 
 @pytest.mark.parametrize("protocol, port, user", [("pop3", "POP3S_PORT", "u6"), ("imap", "IMAPS_PORT", "u7")])
 def test_fetchmail(lab, peer_tool, run_tool, tmp_path, protocol, port, user):
@@ -252,7 +252,7 @@ verbose = 2
     assert fetch(lab, user) == {}
 
 
-# --- mutt ---------------------------------------------------------------------------
+# --- mutt ---
 
 def test_mutt_limits_and_saves(lab, peer_tool, tmp_path):
     program = peer_tool("mutt")
@@ -280,7 +280,7 @@ push '<limit>~s m7$<enter><copy-message>{saved}<enter><delete-message><limit>~s 
     assert "m7" not in far and len(far) == 11 and b"\\Flagged" in far["m1"][0]
 
 
-# --- imaplib and by hand ------------------------------------------------------------
+# --- imaplib and by hand ---
 
 class Line:
     """An IMAP connection by hand."""

@@ -209,7 +209,7 @@ def is_alive(pid):
         return False
 
 
-# --- start and walls ---------------------------------------------------------------
+# --- start and walls ---
 
 
 def test_process_starts_when_a_client_comes(make):
@@ -272,7 +272,7 @@ def test_stop_leaves_nothing(make):
     assert code == 1 and "not running" in text
 
 
-# --- limits ------------------------------------------------------------------------------
+# --- limits ---
 
 
 def test_limit_and_its_log_lines(make):
@@ -330,7 +330,7 @@ def test_idle_process_ends(make_root):
     assert instance.connect().pid() != pid
 
 
-# --- reload -------------------------------------------------------------------------------
+# --- reload ---
 
 
 def test_reload_refuses_nobody_and_keeps_sessions(make):
@@ -459,7 +459,7 @@ def test_master_listens_to_others_while_one_process_talks(make_root):
     assert noisy.sock.recv(100) == b"chatter 6000\n"
 
 
-# --- crashes ---------------------------------------------------------------------------------
+# --- crashes ---
 
 
 def crash(instance, source):
@@ -529,7 +529,7 @@ def test_start_failures_are_throttled(make_root):
     assert instance.log().count("throttling") <= 4
 
 
-# --- master's own end ----------------------------------------------------------------------------
+# --- master's own end ---
 
 
 def test_killed_master_comes_back(make):
@@ -599,7 +599,7 @@ def test_new_binary_takes_over(make):
     assert not glob.glob(f"/proc/{master}/task/*/children") or is_alive(master)
 
 
-# --- the log ------------------------------------------------------------------------------------
+# --- the log ---
 
 
 def test_log_lines_look_like_postfix(make):
@@ -637,7 +637,7 @@ def test_log_loses_nothing_when_postlogd_dies(make_root):
              what="all lines")
 
 
-# --- waypost check -----------------------------------------------------------------------------------
+# --- waypost check ---
 
 
 def test_check_names_what_is_wrong(make_root):

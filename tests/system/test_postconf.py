@@ -209,7 +209,7 @@ def test_edit_keeps_a_symbolic_link(tmp_path):
     assert (tmp_path / "real").read_text() == "relayhost = b\n"
 
 
-# --- tables -----------------------------------------------------------------------
+# --- tables ---
 
 TABLE = 'User@Example.test one\nb two,\n  words\n"quoted key" three\nuser@example.test twice\n'
 

@@ -201,7 +201,7 @@ def test_files_and_pieces_without_end(alive):
     alive.until(lambda: not os.listdir(large))
 
 
-# --- agents -------------------------------------------------------------------------------
+# --- agents ---
 
 class Agent:
     """A transport's socket with us behind it."""

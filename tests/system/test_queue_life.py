@@ -47,7 +47,7 @@ def wait_for_report(lab, user):
     return suite.wait_for(lambda: reports(lab, user), 40, lambda: lab.log()[-4000:])[0]
 
 
-# --- fairness -----------------------------------------------------------------------------
+# --- fairness ---
 
 FLOOD = int(os.environ.get("FLOOD", "2000"))
 
@@ -86,7 +86,7 @@ def test_a_slow_next_hop_delays_nobody_else(new_lab):
         assert sorted(delays)[-3] < 2 and max(delays) < 10, delays
 
 
-# --- failures and their notifications -----------------------------------------------------
+# --- failures and their notifications ---
 
 
 def test_a_refused_message_is_reported(new_lab):
@@ -243,7 +243,7 @@ def test_notifications_have_the_layout_of_postfix(new_lab):
             postfix.stop()
 
 
-# --- tools --------------------------------------------------------------------------------
+# --- tools ---
 
 MESSAGE = (b"From: a@client.test\r\nTo: b@dead.test\r\nSubject: listed\r\nMessage-ID: <listed@client.test>\r\n"
            b"Date: Sat, 21 Nov 2026 10:00:00 +0000\r\n\r\ntext\r\n")

@@ -60,7 +60,7 @@ def start_tls(lab, port, command, plain=b""):
     return TlsClient(sock, lab.tls())
 
 
-# --- pipelines around the handshake -----------------------------------------------------
+# --- pipelines around the handshake ---
 
 
 def test_starttls_143_first_commands_in_the_handshakes_segment(lab):
@@ -109,7 +109,7 @@ def test_logging_out_before_login_is_an_orderly_end(lab):
     assert client.end == "close_notify"
 
 
-# --- ends that must not look orderly ------------------------------------------------------
+# --- ends that must not look orderly ---
 
 
 def append(client, octets, tag=b"p"):
@@ -192,7 +192,7 @@ def test_client_that_leaves_without_close_notify_ends_its_session(lab):
     lab.wait_for_log("imap(u1@example.test)", "Disconnected: Connection closed")
 
 
-# --- vanishing clients ------------------------------------------------------------------
+# --- vanishing clients ---
 
 
 def hello_prefix(lab, port, length):
@@ -242,7 +242,7 @@ def test_noplaintext_holds_for_what_was_not_offered(new_lab):
         assert smtp.docmd("AUTH", "login")[0] == 535
 
 
-# --- programs that go away ----------------------------------------------------------------
+# --- programs that go away ---
 
 
 def test_tlsproxy_killed(lab):
@@ -368,7 +368,7 @@ def test_a_renewed_certificate_is_taken(new_lab):
     assert "throttling" not in lab.log()
 
 
-# --- hostile peers inside --------------------------------------------------------------------
+# --- hostile peers inside ---
 
 
 def test_a_session_id_is_good_for_one_time(lab):
@@ -484,7 +484,7 @@ for name in sys.argv[3:]:
         lab.wait_for_log("local: process", "has no business here")
 
 
-# --- the walls ---------------------------------------------------------------------------------
+# --- the walls ---
 
 # program: (user as root, is chrooted as root)
 WALLS = {
@@ -563,7 +563,7 @@ def test_directories_are_closed(lab):
                 assert mode(folder, name) & 0o077 == 0, name
 
 
-# --- what an idle client costs --------------------------------------------------------------------
+# --- what an idle client costs ---
 
 
 def kernel_kib():

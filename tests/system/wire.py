@@ -112,7 +112,7 @@ def read_line(sock):
     return line
 
 
-# --- lib/ipc ---------------------------------------------------------------------------
+# --- lib/ipc ---
 
 
 def encode(kind, values, fds=0):
@@ -172,7 +172,7 @@ class Ipc:
         self.sock.close()
 
 
-# --- processes ----------------------------------------------------------------------------
+# --- processes ---
 
 
 def processes(lab):

@@ -192,7 +192,7 @@ static void absorbed_services(void **state)
     conf_free(c);
 }
 
-/* --- conf_check ------------------------------------------------------------------ */
+/* --- conf_check --- */
 
 static void assert_finding(const char *main_text, const char *master_text, int kind,
                            const char *text)

@@ -340,7 +340,7 @@ TASK_TEST(versions)
     }
 }
 
-/* --- a peer that sends nothing but replies nobody asked for ---------------------- */
+/* --- a peer that sends nothing but replies nobody asked for --- */
 
 enum { FLOOD_MS = 20000 };
 
@@ -488,7 +488,7 @@ TASK_TEST(cancelled_receive_leaves_the_connection)
     finish(&s, c);
 }
 
-/* --- ipc_client ---------------------------------------------------------------------------- */
+/* --- ipc_client --- */
 
 static char directory[] = "/tmp/test-ipc-XXXXXX";
 

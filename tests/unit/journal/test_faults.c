@@ -134,7 +134,7 @@ static void count_found(struct place *place, struct life *life)
     assert_int_equal(status, 0);
 }
 
-/* --- armed faults ---------------------------------------------------------------------- */
+/* --- armed faults --- */
 
 static const struct {
     const char *fault;
@@ -201,7 +201,7 @@ static void faults_lose_nothing(void **state)
     }
 }
 
-/* --- a full disk ----------------------------------------------------------------------- */
+/* --- a full disk --- */
 
 static void fill(const char *name)
 {

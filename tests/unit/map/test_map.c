@@ -105,7 +105,7 @@ static int teardown(void **state)
     return rc;
 }
 
-/* --- one table ------------------------------------------------------------------------ */
+/* --- one table --- */
 
 static const struct {
     const char *spec, *key, *value; /* NULL: not found */
@@ -332,7 +332,7 @@ static void userdb_asks_the_service(void **state)
     str_fini(&value);
 }
 
-/* --- lists ---------------------------------------------------------------------------- */
+/* --- lists --- */
 
 static void lists_ask_in_order(void **state)
 {

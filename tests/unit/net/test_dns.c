@@ -172,7 +172,7 @@ static void names_are_escaped(void **state)
     str_fini(&wire);
 }
 
-/* --- c-ares against one UDP answer ------------------------------------------------------------ */
+/* --- c-ares against one UDP answer --- */
 
 struct server {
     int fd;

@@ -261,7 +261,7 @@ TASK_TEST(a_client_that_never_reads)
     close(pair[1]);
 }
 
-/* --- a peer that never pauses --------------------------------------------------------- */
+/* --- a peer that never pauses --- */
 
 struct flood {
     int fd;

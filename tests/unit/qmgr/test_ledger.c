@@ -75,7 +75,7 @@ static void encode(struct str *head, uint64_t number, int64_t hold_until_s)
     queue_message_fini(&m);
 }
 
-/* --- a commit under way ---------------------------------------------------------------- */
+/* --- a commit under way --- */
 
 static bool is_committing;
 
@@ -130,7 +130,7 @@ static void cleaner_leaves_commits_under_way(void **state)
     run(commit_while_cleaning);
 }
 
-/* --- restart ----------------------------------------------------------------------------- */
+/* --- restart --- */
 
 static void restart_with_a_future_release(void *arg)
 {

@@ -172,7 +172,7 @@ static void test_notify(void **state)
                         "SUCCESS,FAILURE");
 }
 
-/* --- content ------------------------------------------------------------------------- */
+/* --- content --- */
 
 static void test_scan(void **state)
 {

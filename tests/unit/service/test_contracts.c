@@ -23,7 +23,7 @@
 #include "service/service.h"
 #include "service/stats.h"
 
-/* --- command line ----------------------------------------------------------- */
+/* --- command line --- */
 
 static int parse(struct inherit *out, const char **argv)
 {
@@ -83,7 +83,7 @@ static void test_bad_command_lines(void **state)
     }
 }
 
-/* --- control packets ---------------------------------------------------------- */
+/* --- control packets --- */
 
 static void test_control_round_trip(void **state)
 {
@@ -140,7 +140,7 @@ static void test_control_hostile(void **state)
     assert_int_equal(m.word, CONTROL_UNKNOWN);
 }
 
-/* --- log records ---------------------------------------------------------------- */
+/* --- log records --- */
 
 static void test_log_records(void **state)
 {
@@ -242,7 +242,7 @@ static void test_log_records_hostile(void **state)
     }
 }
 
-/* --- statistics page --------------------------------------------------------------- */
+/* --- statistics page --- */
 
 static void test_page_is_read_as_hostile(void **state)
 {

@@ -95,8 +95,7 @@ static void test_log_line(void **state)
     str_fini(&line);
 }
 
-/* --- the order of lines --------------------------------------------------------------------------
- */
+/* --- the order of lines --- */
 
 static char order_seen[64];
 

@@ -18,7 +18,7 @@ static struct world *the_world;
 static struct peer peers[WORLD_SERVERS];
 static bool is_used[WORLD_SERVERS];
 
-/* --- lib/queue's reports ---------------------------------------------------------------- */
+/* --- lib/queue's reports --- */
 
 void deliver_report(struct deliver_job *job, size_t i, const struct deliver_result *r)
 {
@@ -35,7 +35,7 @@ bool deliver_is_reported(const struct deliver_job *job, size_t i)
     return false;
 }
 
-/* --- servers -------------------------------------------------------------------------------- */
+/* --- servers --- */
 
 static bool is_at(const struct world_server *server, const struct net_address *to)
 {
@@ -72,8 +72,7 @@ static int connect_to_script(const struct settings *s, const struct net_address 
     return -ENETUNREACH;
 }
 
-/* --- jobs --------------------------------------------------------------------------------------
- */
+/* --- jobs --- */
 
 struct run {
     struct settings *settings;

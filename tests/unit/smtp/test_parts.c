@@ -11,7 +11,7 @@
 #include "smtp/trouble.h"
 #include "smtp/wire.h"
 
-/* --- content ---------------------------------------------------------------------------- */
+/* --- content --- */
 
 static void test_wire(void **state)
 {
@@ -92,7 +92,7 @@ static void test_wire_of_anything(void **state)
     }
 }
 
-/* --- replies and EHLO ----------------------------------------------------------------------- */
+/* --- replies and EHLO --- */
 
 static void test_reply_lines(void **state)
 {
@@ -164,7 +164,7 @@ static void test_ehlo(void **state)
     }
 }
 
-/* --- commands --------------------------------------------------------------------------------- */
+/* --- commands --- */
 
 static void test_commands(void **state)
 {
@@ -244,8 +244,7 @@ static void test_commands(void **state)
     assert_true(envelope_is_writable(SPAN_LIT("a b>@b.test")));
 }
 
-/* --- next hops and addresses --------------------------------------------------------------------
- */
+/* --- next hops and addresses --- */
 
 static void test_next_hops(void **state)
 {

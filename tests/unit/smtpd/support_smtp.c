@@ -16,7 +16,7 @@ static const char basic[] = "myhostname = mx.example.test\n"
                             "smtpd_error_sleep_time = 0\n"
                             "smtpd_peername_lookup = no\n";
 
-/* --- the queue --------------------------------------------------------------------- */
+/* --- the queue --- */
 
 struct fake_upload {
     struct smtp_run *run;
@@ -108,7 +108,7 @@ static void fake_disconnect(void *arg, const char *service, const struct net_add
 {
 }
 
-/* --- auth: stands in for lib/auth's client ------------------------------------------- */
+/* --- auth: stands in for lib/auth's client --- */
 
 struct auth_exchange {
     int step;
@@ -160,7 +160,7 @@ int auth_offer(struct str *out, struct span configured, bool is_secured)
     return str_append_cstr(out, is_secured ? "PLAIN LOGIN SCRAM-SHA-256" : "SCRAM-SHA-256");
 }
 
-/* --- the session -------------------------------------------------------------------------- */
+/* --- the session --- */
 
 static void keep_log(void *arg, enum log_level level, struct span text)
 {

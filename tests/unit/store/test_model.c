@@ -44,7 +44,7 @@ static unsigned below(unsigned n)
     return (unsigned)((m.seed >> 33) % n);
 }
 
-/* --- comparing ------------------------------------------------------------------------------- */
+/* --- comparing --- */
 
 static void apply_news(struct shadow *s, const struct store_news *news)
 {
@@ -111,8 +111,7 @@ static void check_bodies(struct shadow *s)
     }
 }
 
-/* --- commands -----------------------------------------------------------------------------------
- */
+/* --- commands --- */
 
 static void add_to_model(unsigned box, uint32_t uid, unsigned n, uint32_t flags, uint64_t keywords,
                          size_t extra)

@@ -17,8 +17,7 @@ enum { ROUNDS = 12, WRITERS = 3, READERS = 2, ROUND_MS = 250, MESSAGES_MAX = 1 <
 static const char account[] = "shared";
 static const char *self;
 
-/* --- the children -------------------------------------------------------------------------------
- */
+/* --- the children --- */
 
 static struct {
     struct place place;
@@ -111,8 +110,7 @@ static int run_child(const char *what, const char *path, unsigned first)
     return 0;
 }
 
-/* --- the parent
- * ----------------------------------------------------------------------------------- */
+/* --- the parent --- */
 
 static struct {
     struct place place;
@@ -261,8 +259,7 @@ static void test_processes(void **state)
     place_remove(&all.place);
 }
 
-/* --- news
- * ------------------------------------------------------------------------------------------ */
+/* --- news --- */
 
 static void watch_main(void *arg)
 {

@@ -40,8 +40,7 @@ static struct store_view *open_view(struct store_account *a, uint32_t mailbox)
     return v;
 }
 
-/* --- accounts ----------------------------------------------------------------------------------
- */
+/* --- accounts --- */
 
 static void accounts_main(void *arg)
 {
@@ -77,8 +76,7 @@ static void test_accounts(void **state)
     run(accounts_main, NULL);
 }
 
-/* --- messages -----------------------------------------------------------------------------------
- */
+/* --- messages --- */
 
 static void check_body(struct store_view *v, uint32_t uid, unsigned n, size_t extra)
 {
@@ -268,8 +266,7 @@ static void test_verify_beside_a_session(void **state)
     run(verify_open_main, NULL);
 }
 
-/* --- views
- * ----------------------------------------------------------------------------------------- */
+/* --- views --- */
 
 static void views_main(void *arg)
 {
@@ -367,8 +364,7 @@ static void test_copy(void **state)
     run(copy_main, NULL);
 }
 
-/* --- mailboxes
- * --------------------------------------------------------------------------------------- */
+/* --- mailboxes --- */
 
 static void mailboxes_main(void *arg)
 {

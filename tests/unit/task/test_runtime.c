@@ -9,7 +9,7 @@
 
 #include "base/log.h"
 
-/* --- turn hooks ---------------------------------------------------------------- */
+/* --- turn hooks --- */
 
 struct batch {
     struct task_turn_hook hook;
@@ -64,7 +64,7 @@ static void test_a_turn_leaves_as_one_batch(void **state)
     run(hooks_main, NULL);
 }
 
-/* --- timers ---------------------------------------------------------------------- */
+/* --- timers --- */
 
 struct alarm {
     struct task_timer timer;
@@ -158,7 +158,7 @@ static void test_many_timers_ring_in_order(void **state)
     run(heap_main, NULL);
 }
 
-/* --- signals ------------------------------------------------------------------------ */
+/* --- signals --- */
 
 static struct task_cond signal_cond;
 static int signals_seen;
@@ -218,7 +218,7 @@ static void test_a_signal_stops_the_runtime(void **state)
     assert_int_equal(result, -ECANCELED);
 }
 
-/* --- the end ---------------------------------------------------------------------------- */
+/* --- the end --- */
 
 static int ended;
 
@@ -248,7 +248,7 @@ static void test_the_others_are_cancelled_at_the_end(void **state)
     assert_int_equal(ended, 10);
 }
 
-/* --- fairness and the watchdog ------------------------------------------------------------ */
+/* --- fairness and the watchdog --- */
 
 static bool is_spinning;
 static int64_t worst_us;
@@ -342,7 +342,7 @@ static void test_a_command_has_no_watchdog(void **state)
     assert_int_equal(warnings, 0);
 }
 
-/* --- crash notes --------------------------------------------------------------------------- */
+/* --- crash notes --- */
 
 static struct task_crash_note page;
 
@@ -382,7 +382,7 @@ static void test_the_crash_page_names_the_running_task(void **state)
     assert_string_equal(page.task, "");
 }
 
-/* --- numbers ---------------------------------------------------------------------------------- */
+/* --- numbers --- */
 
 static void one_of_many(void *arg)
 {
