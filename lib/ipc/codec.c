@@ -11,19 +11,11 @@ static bool is_name_octet(char c)
 
 bool ipc_name_is_valid(struct span name)
 {
-    size_t at = 0;
-
-    if (name.n > IPC_NAME_MAX)
-        return false;
-    if (name.n > 0 && name.p[0] == '!')
-        at = 1;
-    if (at == name.n)
-        return false;
-    for (; at < name.n; at++) {
-        if (!is_name_octet(name.p[at]))
+    for (size_t i = 0; i < name.n; i++) {
+        if (!is_name_octet(name.p[i]))
             return false;
     }
-    return true;
+    return name.n > 0 && name.n <= IPC_NAME_MAX;
 }
 
 /* Canonical decimal digits up to end (which is dropped). */
@@ -45,8 +37,6 @@ static int take_name(struct span *rest, struct span *name, char *end)
 {
     size_t n = 0;
 
-    if (n < rest->n && rest->p[n] == '!')
-        n++;
     while (n < rest->n && n <= IPC_NAME_MAX && is_name_octet(rest->p[n]))
         n++;
     if (n == rest->n || !ipc_name_is_valid(span_take(*rest, n)))

@@ -43,7 +43,7 @@ size_t ipc_encoded_size(const struct ipc_out *m);
 int ipc_decode(struct span packet, struct ipc_frame *frame);
 /* The values of a checked frame, one by one. */
 bool ipc_value_next(struct span values, struct ipc_walk *w);
-/* 1 to IPC_NAME_MAX letters, digits, "-", "_", "."; "!" at the front. */
+/* 1 to IPC_NAME_MAX letters, digits, "-", "_" and ".". */
 bool ipc_name_is_valid(struct span name);
 
 #endif

@@ -4,7 +4,7 @@
  *
  * A message is a kind ("commit") and a list of named values; a name may repeat
  * (recipients). Every value is text or octets with a length; numbers are decimal.
- * Names the receiver does not know are ignored, except those that begin with "!".
+ * Names the receiver does not know are ignored.
  * A connection begins with a hello (protocol name, version). What leaves a
  * process in one loop turn on one connection leaves as one packet. Whoever reads
  * validates every value as if the peer were hostile; a malformed packet costs
@@ -43,7 +43,7 @@ struct ipc_out {
 };
 
 /* Zeroed is valid before ipc_begin, which drops what was there. Kinds and names
- * are letters, digits, "-", "_", "." and "!" (first). */
+ * are letters, digits, "-", "_" and ".". */
 void ipc_begin(struct ipc_out *m, const char *kind);
 void ipc_put(struct ipc_out *m, const char *name, struct span value);
 void ipc_put_u64(struct ipc_out *m, const char *name, uint64_t value);
@@ -61,7 +61,6 @@ void ipc_out_fini(struct ipc_out *m);
 struct ipc_in; /* owns its memory and the descriptors not taken */
 
 void ipc_in_free(struct ipc_in *m);
-struct span ipc_kind(const struct ipc_in *m);
 bool ipc_is(const struct ipc_in *m, const char *kind);
 /* First value of that name: 0 or ERR_NOT_FOUND. Borrowed from m. */
 int ipc_get(const struct ipc_in *m, const char *name, struct span *value);
@@ -79,9 +78,6 @@ struct ipc_walk {
     bool is_descriptor; /* value is empty then */
 };
 bool ipc_walk(const struct ipc_in *m, struct ipc_walk *w);
-/* True when there is a name that begins with "!" and is not in the NULL-terminated
- * list; *name says which (for the refusal). */
-bool ipc_unknown_critical(const struct ipc_in *m, const char *const *known, struct span *name);
 
 /* --- connections --- */
 

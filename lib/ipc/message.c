@@ -190,11 +190,6 @@ void ipc_in_free(struct ipc_in *m)
     free(m);
 }
 
-struct span ipc_kind(const struct ipc_in *m)
-{
-    return m->kind;
-}
-
 bool ipc_is(const struct ipc_in *m, const char *kind)
 {
     return span_eq(m->kind, span_cstr(kind));
@@ -268,26 +263,4 @@ int ipc_take_fd(struct ipc_in *m, const char *name, int *fd)
         index++;
     }
     return ERR_NOT_FOUND;
-}
-
-static bool is_listed(struct span name, const char *const *known)
-{
-    for (; *known != NULL; known++) {
-        if (span_eq(name, span_cstr(*known)))
-            return true;
-    }
-    return false;
-}
-
-bool ipc_unknown_critical(const struct ipc_in *m, const char *const *known, struct span *name)
-{
-    struct ipc_walk w = {0};
-
-    while (ipc_walk(m, &w)) {
-        if (w.name.p[0] == '!' && !is_listed(w.name, known)) {
-            *name = w.name;
-            return true;
-        }
-    }
-    return false;
 }

@@ -144,7 +144,7 @@ static void malformed(void **state)
         "k 6 0 0\na 1:b\n",
         "k 3 0 0\na@\n",
         "k 3 0 2\na@\n",
-        "k 3 0 1\n!@\n",
+        "k 15 0 0\n!requiretls=0:\n", /* must be understood, and is not */
         "k 9 0 0\na=999999\n",
         "k\xff 0 0 0\n",
     };
@@ -170,31 +170,12 @@ static void too_many_values(void **state)
     str_fini(&packet);
 }
 
-static void critical_names(void **state)
-{
-    static const char *const known[] = {"!requiretls", NULL};
-    struct ipc_frame frame;
-    struct ipc_in *in;
-    struct span name;
-
-    assert_int_equal(ipc_decode(span_cstr("k 16 0 0\n!requiretls=0:\nx"), &frame), ERR_PROTOCOL);
-    assert_int_equal(ipc_decode(span_cstr("k 15 0 0\n!requiretls=0:\n"), &frame), 0);
-    in = ipc_in_new(&frame, NULL);
-    assert_false(ipc_unknown_critical(in, known, &name));
-    ipc_in_free(in);
-    assert_int_equal(ipc_decode(span_cstr("k 26 0 0\n!requiretls=0:\n!future=0:\n"), &frame), 0);
-    in = ipc_in_new(&frame, NULL);
-    assert_true(ipc_unknown_critical(in, known, &name));
-    assert_true(span_eq(name, SPAN_LIT("!future")));
-    ipc_in_free(in);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),      cmocka_unit_test(readable_on_the_wire),
         cmocka_unit_test(malformed),       cmocka_unit_test(limits_of_the_builder),
-        cmocka_unit_test(too_many_values), cmocka_unit_test(critical_names),
+        cmocka_unit_test(too_many_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
