@@ -327,23 +327,9 @@ char *address_text(struct arena *arena, const struct address *a)
     return copy;
 }
 
-int address_copy(struct arena *arena, const struct address *a, struct address *copy)
-{
-    copy->flags = a->flags;
-    if (arena_copy(arena, a->local, &copy->local) < 0 ||
-        arena_copy(arena, a->domain, &copy->domain) < 0)
-        return -ENOMEM;
-    return 0;
-}
-
 bool address_eq(const struct address *a, const struct address *b)
 {
     return span_eq(a->local, b->local) && span_ieq(a->domain, b->domain);
-}
-
-bool address_ieq(const struct address *a, const struct address *b)
-{
-    return span_ieq(a->local, b->local) && span_ieq(a->domain, b->domain);
 }
 
 bool address_split_extension(struct span local, struct span delimiters, bool owner_request,

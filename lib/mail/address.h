@@ -69,13 +69,9 @@ int address_print_text(struct str *out, struct span text);
 int address_print_internal(struct str *out, const struct address *a);
 /* The first as a string of the arena; NULL over its budget. */
 char *address_text(struct arena *arena, const struct address *a);
-/* Copy what a points at into the arena. 0 or -ENOMEM. */
-int address_copy(struct arena *arena, const struct address *a, struct address *copy);
 
 /* Local parts octet by octet, domains without ASCII case. */
 bool address_eq(const struct address *a, const struct address *b);
-/* Equal under case folding of both (Postfix's folded look-ups). */
-bool address_ieq(const struct address *a, const struct address *b);
 
 /* Split "user+extension" at the first octet of delimiters (recipient_delimiter).
  * False, with user = local and extension = SPAN_NONE, when there is none, when it
@@ -109,8 +105,5 @@ bool esmtp_param_next(struct span *rest, struct span *keyword, struct span *valu
 /* RFC 3461 4: xtext. Decoding: ERR_SYNTAX on a bad sequence. */
 int xtext_encode(struct str *out, struct span text);
 int xtext_decode(struct str *out, struct span xtext);
-/* "rfc822;user@host" of ORCPT (RFC 3461 4.2): type, and the decoded address.
- * utf-8-addr-xtext of RFC 6533 3 is decoded as well. */
-int esmtp_orcpt_decode(struct span value, struct span *type, struct str *out);
 
 #endif

@@ -244,15 +244,6 @@ int date_parse(struct span text, struct mail_date *out)
     return finish(&p, take_zone(&text), out);
 }
 
-int date_parse_received(struct span value, struct mail_date *out)
-{
-    ptrdiff_t semicolon = span_rfind(value, ';');
-
-    if (semicolon < 0)
-        return ERR_SYNTAX;
-    return date_parse(span_drop(value, (size_t)semicolon + 1), out);
-}
-
 /* "d-Mon-yyyy"; a leading blank for one digit only where the grammar has it. */
 static bool take_imap_date(struct span *s, bool is_fixed, struct date_parts *p)
 {

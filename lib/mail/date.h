@@ -25,8 +25,6 @@ struct date_parts {
 /* RFC 5322 3.3 with obs-date (two-digit years, named zones, comments); a missing
  * zone counts as UTC. ERR_SYNTAX. */
 int date_parse(struct span text, struct mail_date *out);
-/* The date behind the last ';' of a Received: field's value. */
-int date_parse_received(struct span value, struct mail_date *out);
 /* "Fri, 21 Nov 1997 09:55:06 -0600" */
 int date_append(struct str *out, struct mail_date date);
 

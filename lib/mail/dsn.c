@@ -62,9 +62,3 @@ int dsn_append(struct str *out, struct dsn_status status)
 {
     return str_printf(out, "%u.%u.%u", status.class, status.subject, status.detail);
 }
-
-int dsn_boundary(struct str *out, struct span id, uint64_t unique)
-{
-    /* "=_" cannot occur in quoted-printable or base64 (RFC 2045 6.7). */
-    return str_printf(out, "=_%.*s_%016llx", SPAN_ARG(id), (unsigned long long)unique);
-}

@@ -26,8 +26,4 @@ bool dsn_take(struct span *text, unsigned reply_code, struct dsn_status *out);
 struct dsn_status dsn_of_reply(unsigned reply_code);
 int dsn_append(struct str *out, struct dsn_status status);
 
-/* Append a MIME boundary that cannot stand in text with lines of our making: from a queue
- * id and 64 random bits. */
-int dsn_boundary(struct str *out, struct span id, uint64_t unique);
-
 #endif

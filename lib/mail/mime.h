@@ -5,7 +5,7 @@
  * One policy of sizes: offsets are octets of the span as it is stored ("physical").
  * Sizes come twice: physical, and as IMAP sends it ("virtual"), where a bare LF
  * counts as CRLF. Both are equal for messages with CRLF only, which is what the
- * store keeps. mime_append_crlf() makes what is sent from what is stored.
+ * store keeps.
  */
 #ifndef MAIL_MIME_H
 #define MAIL_MIME_H
@@ -40,9 +40,6 @@ enum { MIME_PARAMS_MAX = 200 };
 int mime_value_parse(struct arena *arena, struct span value, bool is_type, struct mime_value *out);
 /* The parameter with exactly this name (no ASCII case), or NULL. */
 const struct mime_param *mime_value_find(const struct mime_value *v, struct span name);
-/* Append the parameter "name" or "name*" in UTF-8: RFC 2231 and encoded words decoded.
- * ERR_NOT_FOUND. */
-int mime_value_text(const struct mime_value *v, struct span name, struct str *out);
 
 /* --- structure --- */
 
@@ -94,8 +91,6 @@ const struct mime_part *mime_part_walk(const struct mime_part *part);
 
 /* Physical and virtual size and lines of any text. */
 struct mime_size mime_measure(struct span text);
-/* Append text with bare LF as CRLF (copied as it is when there is none). */
-int mime_append_crlf(struct str *out, struct span text);
 
 /* --- content transfer encodings --- */
 
@@ -125,7 +120,5 @@ int mime_decoder_feed(struct mime_decoder *d, struct span text, struct str *out)
 int mime_decoder_finish(struct mime_decoder *d, struct str *out);
 /* In one go. */
 int mime_decode(enum mime_encoding encoding, struct span text, struct str *out);
-/* RFC 2045 6.8 with lines of 76 and CRLF. */
-int mime_base64_lines(struct str *out, struct span data);
 
 #endif

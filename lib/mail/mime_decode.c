@@ -86,17 +86,6 @@ static int finish_base64(struct mime_decoder *d, struct str *out)
     return str_error(out);
 }
 
-int mime_base64_lines(struct str *out, struct span data)
-{
-    enum { LINE = 57 }; /* octets that make 76 digits */
-
-    for (; data.n > 0; data = span_drop(data, LINE)) {
-        base64_encode(out, span_take(data, LINE));
-        str_append(out, SPAN_LIT("\r\n"));
-    }
-    return str_error(out);
-}
-
 /* --- quoted-printable --- */
 
 enum qp_state {

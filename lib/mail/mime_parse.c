@@ -450,18 +450,3 @@ struct mime_size mime_measure(struct span text)
     count_to(&p, text.n);
     return p.total;
 }
-
-int mime_append_crlf(struct str *out, struct span text)
-{
-    const char *p = text.p, *end = text.p + text.n, *lf, *from = text.p;
-
-    while (p < end && (lf = memchr(p, '\n', (size_t)(end - p))) != NULL) {
-        if (lf == text.p || lf[-1] != '\r') {
-            str_append(out, span_make(from, (size_t)(lf - from)));
-            str_append_char(out, '\r');
-            from = lf;
-        }
-        p = lf + 1;
-    }
-    return str_append(out, span_make(from, (size_t)(end - from)));
-}

@@ -35,7 +35,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         continue;
     xtext_decode(&out, text);
     str_clear(&out);
-    esmtp_orcpt_decode(text, &keyword, &out);
     str_clear(&out);
     address_domain_to_ascii(&out, text);
     str_clear(&out);
