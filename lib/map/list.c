@@ -58,11 +58,6 @@ void map_list_free(struct map_list *l)
     free(l);
 }
 
-bool map_list_is_empty(const struct map_list *l)
-{
-    return l->maps.len == 0;
-}
-
 int map_list_find_in(const struct map_list *l, struct span key, unsigned flags, struct str *value,
                      const struct map **found)
 {

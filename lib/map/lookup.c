@@ -56,27 +56,6 @@ static struct parts split(struct span address, const char *delimiters)
     return p;
 }
 
-int map_keys_address(struct map_keys *k, struct span address, const char *delimiters,
-                     bool is_origin)
-{
-    struct parts p = split(address, delimiters);
-    bool has_domain = p.domain.n > 1;
-    int error = add(k, address, 0);
-
-    if (p.has_extension && has_domain)
-        error = add_joined(k, p.user, p.domain, MAP_PARTIAL);
-    else if (p.has_extension)
-        error = add(k, p.user, MAP_PARTIAL);
-    if (error == 0 && has_domain && is_origin) {
-        error = add(k, p.local, MAP_PARTIAL);
-        if (p.has_extension)
-            error = add(k, p.user, MAP_PARTIAL);
-    }
-    if (error == 0 && has_domain)
-        error = add(k, p.domain, MAP_PARTIAL);
-    return error;
-}
-
 /* The parents of a domain, from the nearest on: "example.com" or, when parents
  * are not meant by a bare name, ".example.com". */
 static int add_parents(struct map_keys *k, struct span domain, bool is_parent)

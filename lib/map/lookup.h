@@ -20,12 +20,6 @@ struct map_keys {
     size_t count;
 };
 
-/* An address of an alias, virtual or canonical table: user+extension@domain,
- * user@domain, then, when is_origin (the domain is $myorigin, in mydestination
- * or one of our addresses), user+extension and user, then @domain.
- * delimiters: recipient_delimiter. 0 or -ENOMEM. */
-int map_keys_address(struct map_keys *k, struct span address, const char *delimiters,
-                     bool is_origin);
 /* An address of an access table (access(5)): user+extension@domain, user@domain,
  * domain and parent domains, user+extension@, user@. is_parent: parent domains as
  * "domain", else as ".domain". */

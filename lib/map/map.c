@@ -76,11 +76,6 @@ const char *map_name(const struct map *m)
     return m->spec;
 }
 
-bool map_is_pattern(const struct map *m)
-{
-    return m->type->is_pattern;
-}
-
 static int fold(struct str *out, struct span key)
 {
     int error = str_set(out, key);

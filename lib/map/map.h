@@ -49,8 +49,6 @@ void map_on_change(void (*report)(const char *why));
 const char *map_type_name_at(size_t index);
 /* The spec, for messages. */
 const char *map_name(const struct map *m);
-/* Patterns are asked with whole keys only; see MAP_PARTIAL. */
-bool map_is_pattern(const struct map *m);
 /* The value of a key replaces value's text. Keys are folded to lower case where
  * the type says so. */
 TASK_WAITS int map_lookup(const struct map *m, struct span key, unsigned flags, struct str *value);
@@ -64,7 +62,6 @@ int map_list_open(struct map_list **out, const struct conf *c, const char *param
 int map_list_open_text(struct map_list **out, const struct conf *c, struct span text,
                        struct str *why);
 void map_list_free(struct map_list *l); /* NULL is fine */
-bool map_list_is_empty(const struct map_list *l);
 /* First table that has the key. An error ends the search. */
 TASK_WAITS int map_list_find(const struct map_list *l, struct span key, unsigned flags,
                              struct str *value);

@@ -341,7 +341,6 @@ static void lists_ask_in_order(void **state)
 
     log_set_sink(keep_log, NULL);
     assert_int_equal(map_list_open(&l, conf, "virtual_alias_maps", &why), 0);
-    assert_false(map_list_is_empty(l));
     assert_int_equal(map_list_find(l, SPAN_LIT("b"), 0, &value), 0);
     assert_string_equal(str_cstr(&value), "two words");
     assert_int_equal(map_list_find(l, SPAN_LIT("key"), 0, &value), 0);
@@ -357,7 +356,7 @@ static void lists_ask_in_order(void **state)
     assert_int_equal(map_list_find(l, SPAN_LIT("a"), 0, &value), ERR_TEMPORARY);
     map_list_free(l);
     assert_int_equal(map_list_open(&l, conf, "canonical_maps", &why), 0);
-    assert_true(map_list_is_empty(l));
+    assert_int_equal(map_list_find(l, SPAN_LIT("a"), 0, &value), ERR_NOT_FOUND);
     map_list_free(l);
     log_set_sink(NULL, NULL);
     str_fini(&why);
