@@ -60,25 +60,6 @@ int net_address_parse(struct span text, struct net_address *address)
     return rc;
 }
 
-int net_address_parse_literal(struct span text, struct net_address *address)
-{
-    static const struct span tag = SPAN_LIT("IPv6:");
-    struct span inside = without_brackets(text);
-    int rc;
-
-    *address = (struct net_address){0};
-    if (inside.n + 2 != text.n)
-        return ERR_SYNTAX;
-    if (span_istarts(inside, tag)) {
-        rc = parse_family(span_drop(inside, tag.n), AF_INET6, address);
-        normalize(address);
-        return rc;
-    }
-    if (span_find(inside, ':') >= 0)
-        return ERR_NOT_SUPPORTED;
-    return parse_family(inside, AF_INET, address);
-}
-
 int net_address_parse_port(struct span text, struct net_address *address)
 {
     ptrdiff_t colon = span_rfind(text, ':');
@@ -105,13 +86,6 @@ int net_address_print(struct str *out, const struct net_address *a)
     if (octet_count(a) == 0 || inet_ntop(a->family, a->octets, text, sizeof(text)) == NULL)
         return str_append_cstr(out, "unknown");
     return str_append_cstr(out, text);
-}
-
-int net_address_print_literal(struct str *out, const struct net_address *a)
-{
-    str_append_cstr(out, a->family == AF_INET6 ? "[IPv6:" : "[");
-    net_address_print(out, a);
-    return str_append_char(out, ']');
 }
 
 int net_address_print_port(struct str *out, const struct net_address *a)
@@ -160,22 +134,6 @@ int net_address_cmp(const struct net_address *a, const struct net_address *b)
     if (order != 0)
         return order < 0 ? -1 : 1;
     return (a->port > b->port) - (a->port < b->port);
-}
-
-bool net_address_is_loopback(const struct net_address *a)
-{
-    static const uint8_t loopback6[16] = {[15] = 1};
-
-    if (a->family == AF_INET)
-        return a->octets[0] == 127;
-    return a->family == AF_INET6 && memcmp(a->octets, loopback6, 16) == 0;
-}
-
-bool net_address_is_any(const struct net_address *a)
-{
-    static const uint8_t any[16];
-
-    return octet_count(a) > 0 && memcmp(a->octets, any, octet_count(a)) == 0;
 }
 
 int net_address_from_sockaddr(const struct sockaddr *from, struct net_address *a)
@@ -272,15 +230,4 @@ bool net_prefix_match(const struct net_prefix *prefix, const struct net_address 
 {
     return prefix->address.family == address->family && address->family != AF_UNSPEC &&
            bits_equal(prefix->address.octets, address->octets, prefix->bits);
-}
-
-int net_prefix_print(struct str *out, const struct net_prefix *prefix)
-{
-    if (prefix->address.family == AF_INET6)
-        str_append_char(out, '[');
-    net_address_print(out, &prefix->address);
-    if (prefix->address.family == AF_INET6)
-        str_append_char(out, ']');
-    str_append_char(out, '/');
-    return str_append_u64(out, prefix->bits);
 }

@@ -23,17 +23,12 @@ struct net_address {
 
 /* "192.0.2.1", "2001:db8::1" or "[2001:db8::1]"; the port becomes 0. ERR_SYNTAX. */
 int net_address_parse(struct span text, struct net_address *address);
-/* An address literal of RFC 5321 4.1.3 with its brackets: "[192.0.2.1]" or
- * "[IPv6:2001:db8::1]". ERR_SYNTAX, ERR_NOT_SUPPORTED for other tags. */
-int net_address_parse_literal(struct span text, struct net_address *address);
 /* "192.0.2.1:25" or "[2001:db8::1]:25". */
 int net_address_parse_port(struct span text, struct net_address *address);
 
 /* Append "192.0.2.1" or "2001:db8::1" (RFC 5952); "unknown" for no address. All
  * return 0 or str's error. */
 int net_address_print(struct str *out, const struct net_address *address);
-/* "[192.0.2.1]" or "[IPv6:2001:db8::1]". */
-int net_address_print_literal(struct str *out, const struct net_address *address);
 /* "192.0.2.1:25" or "[2001:db8::1]:25". */
 int net_address_print_port(struct str *out, const struct net_address *address);
 /* The name to ask PTR records of: "1.2.0.192.in-addr.arpa". */
@@ -43,9 +38,6 @@ int net_address_print_reverse(struct str *out, const struct net_address *address
 bool net_address_eq(const struct net_address *a, const struct net_address *b);
 /* Order by family, address, port. */
 int net_address_cmp(const struct net_address *a, const struct net_address *b);
-bool net_address_is_loopback(const struct net_address *address);
-/* 0.0.0.0 or ::. */
-bool net_address_is_any(const struct net_address *address);
 
 /* ERR_NOT_SUPPORTED for other families (the result is "no address"). */
 int net_address_from_sockaddr(const struct sockaddr *from, struct net_address *address);
@@ -63,7 +55,6 @@ struct net_prefix {
  * behind the prefix must be zero, as Postfix demands. ERR_SYNTAX. */
 int net_prefix_parse(struct span text, struct net_prefix *prefix);
 bool net_prefix_match(const struct net_prefix *prefix, const struct net_address *address);
-int net_prefix_print(struct str *out, const struct net_prefix *prefix);
 
 /* --- endpoints --- */
 

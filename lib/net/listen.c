@@ -182,29 +182,3 @@ int net_connect(int *fd, const struct net_address *to, const struct net_address 
         fd_close(fd);
     return rc;
 }
-
-int net_connect_unix(int *fd, const char *path, int type, deadline_t deadline)
-{
-    struct sockaddr_un to;
-    int rc;
-
-    *fd = -1;
-    rc = unix_address(path, &to);
-    if (rc == 0)
-        rc = new_socket(AF_UNIX, type, fd);
-    if (rc < 0)
-        return rc;
-    while (connect(*fd, (struct sockaddr *)&to, sizeof(to)) < 0) {
-        rc = errno == EAGAIN ? task_sleep(deadline_min(deadline, deadline_in(FULL_RETRY_MS)))
-                             : -errno;
-        if (rc == -EINTR)
-            continue;
-        if (rc == 0 && clock_mono_ms() >= deadline)
-            rc = -ETIMEDOUT;
-        if (rc < 0) {
-            fd_close(fd);
-            return rc;
-        }
-    }
-    return 0;
-}

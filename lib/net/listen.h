@@ -30,7 +30,5 @@ int net_accept(int listener, int *fd, struct net_address *peer, struct net_addre
  * -ETIMEDOUT at the deadline, -ECANCELED. */
 TASK_WAITS int net_connect(int *fd, const struct net_address *to, const struct net_address *from,
                            deadline_t deadline);
-/* Connect to a Unix socket; while its backlog is full, tries again. */
-TASK_WAITS int net_connect_unix(int *fd, const char *path, int type, deadline_t deadline);
 
 #endif

@@ -76,10 +76,6 @@ TASK_WAITS int stream_write(struct stream *s, struct span data, deadline_t deadl
 TASK_WAITS int stream_printf(struct stream *s, deadline_t deadline, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 TASK_WAITS int stream_flush(struct stream *s, deadline_t deadline);
-/* Copy n octets of a file (offset counted by the caller), reading without
- * blocking the loop. */
-TASK_WAITS int stream_write_file(struct stream *s, int fd, uint64_t offset, uint64_t n,
-                                 deadline_t deadline);
 /* Octets written but not yet sent. */
 size_t stream_unsent(const struct stream *s);
 /* Flush and end our direction: close_notify under TLS, shutdown(SHUT_WR). */
@@ -101,9 +97,6 @@ TASK_WAITS int stream_start_tls_client(struct stream *s, struct tls_context *ctx
                                        const char *server_name, deadline_t deadline);
 /* NULL on a plain stream. */
 const struct tls_facts *stream_tls(const struct stream *s);
-/* Keying material of RFC 5705 (channel bindings: label "EXPORTER-Channel-Binding",
- * 32 octets, RFC 9266). ERR_NOT_SUPPORTED on a plain stream, ERR_TLS. */
-int stream_tls_export(struct stream *s, const char *label, void *out, size_t n);
 /* For the log, after a negative code of the given stream: OpenSSL's or the system's
  * words. Borrowed until the next call. */
 const char *stream_error_text(const struct stream *s);

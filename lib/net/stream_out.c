@@ -8,10 +8,7 @@
 #include "base/error.h"
 #include "net/stream_internal.h"
 
-enum {
-    OUTPUT_FIRST = 1024,
-    FILE_CHUNK = 65536,
-};
+enum { OUTPUT_FIRST = 1024 };
 
 size_t stream_unsent(const struct stream *s)
 {
@@ -172,70 +169,6 @@ int stream_printf(struct stream *s, deadline_t deadline, const char *fmt, ...)
     s->out.error = 0;
     if (rc == 0 && stream_unsent(s) > STREAM_OUTPUT_HIGH)
         rc = stream_flush(s, deadline);
-    return rc;
-}
-
-/* --- files --- */
-
-struct file_read {
-    int fd;
-    char *data;
-    size_t n;
-    uint64_t offset;
-    ssize_t got;
-};
-
-static void read_on_worker(void *arg)
-{
-    struct file_read *r = arg;
-
-    do
-        r->got = pread(r->fd, r->data, r->n, (off_t)r->offset);
-    while (r->got < 0 && errno == EINTR);
-    if (r->got < 0)
-        r->got = -errno;
-}
-
-/* From the page cache at once, else on a worker. */
-static int read_file(struct file_read *r)
-{
-    struct iovec iov = {r->data, r->n};
-    int rc;
-
-    r->got = preadv2(r->fd, &iov, 1, (off_t)r->offset, RWF_NOWAIT);
-    if (r->got < 0) {
-        rc = task_offload(TASK_POOL_STORE, read_on_worker, r);
-        if (rc < 0)
-            return rc;
-    }
-    if (r->got == 0)
-        return ERR_EOF;
-    return r->got < 0 ? (int)r->got : 0;
-}
-
-int stream_write_file(struct stream *s, int fd, uint64_t offset, uint64_t n, deadline_t deadline)
-{
-    struct file_read r = {.fd = fd, .offset = offset};
-    size_t cap = n < FILE_CHUNK ? (size_t)n : FILE_CHUNK;
-    int rc = s->out_error;
-
-    if (rc < 0 || n == 0)
-        return rc;
-    if (budget_take(s->budget, cap) < 0)
-        return -ENOMEM;
-    r.data = malloc(cap);
-    rc = r.data == NULL ? -ENOMEM : 0;
-    while (rc == 0 && n > 0) {
-        r.n = n < cap ? (size_t)n : cap;
-        rc = read_file(&r);
-        if (rc < 0)
-            break;
-        rc = stream_write(s, span_make(r.data, (size_t)r.got), deadline);
-        r.offset += (uint64_t)r.got;
-        n -= (uint64_t)r.got;
-    }
-    free(r.data);
-    budget_give(s->budget, cap);
     return rc;
 }
 

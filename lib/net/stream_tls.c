@@ -126,17 +126,6 @@ const struct tls_facts *stream_tls(const struct stream *s)
     return s->tls == NULL || s->tls->facts.summary == NULL ? NULL : &s->tls->facts;
 }
 
-int stream_tls_export(struct stream *s, const char *label, void *out, size_t n)
-{
-    if (s->tls == NULL)
-        return ERR_NOT_SUPPORTED;
-    ERR_clear_error();
-    /* RFC 9266 4.2: no context. */
-    if (SSL_export_keying_material(s->tls->ssl, out, n, label, strlen(label), NULL, 0, 0) != 1)
-        return ERR_TLS;
-    return 0;
-}
-
 /* --- handshake --- */
 
 /* A step on a worker; the error queue read there is that thread's. */

@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "tests/unit/net/support_run.h"
@@ -37,36 +39,6 @@ static void parse_and_print(void **state)
         assert_int_equal(rc, rows[i].printed == NULL ? ERR_SYNTAX : 0);
         net_address_print(&out, &a);
         assert_string_equal(str_cstr(&out), rows[i].printed == NULL ? "unknown" : rows[i].printed);
-        str_fini(&out);
-    }
-}
-
-static void literals(void **state)
-{
-    static const struct {
-        const char *text;
-        int rc;
-        const char *printed;
-    } rows[] = {
-        {"[192.0.2.1]", 0, "[192.0.2.1]"},
-        {"[IPv6:2001:db8::1]", 0, "[IPv6:2001:db8::1]"},
-        {"[ipv6:::1]", 0, "[IPv6:::1]"},
-        {"[::1]", ERR_NOT_SUPPORTED, NULL},
-        {"[x400:abc]", ERR_NOT_SUPPORTED, NULL},
-        {"192.0.2.1", ERR_SYNTAX, NULL},
-        {"[]", ERR_SYNTAX, NULL},
-        {"", ERR_SYNTAX, NULL},
-    };
-
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct net_address a;
-        struct str out = {0};
-
-        assert_int_equal(net_address_parse_literal(span_cstr(rows[i].text), &a), rows[i].rc);
-        if (rows[i].rc == 0) {
-            net_address_print_literal(&out, &a);
-            assert_string_equal(str_cstr(&out), rows[i].printed);
-        }
         str_fini(&out);
     }
 }
@@ -175,7 +147,6 @@ TASK_TEST(listen_connect_accept)
     assert_int_equal(net_accept(listener, &fd, &peer, &local), -EAGAIN);
     assert_int_equal(net_connect(&client, &at, NULL, deadline_in(1000)), 0);
     assert_int_equal(net_accept(listener, &fd, &peer, &local), 0);
-    assert_true(net_address_is_loopback(&peer));
     assert_int_equal(net_address_cmp(&local, &at), 0);
     close(fd);
     close(client);
@@ -184,34 +155,46 @@ TASK_TEST(listen_connect_accept)
     assert_int_equal(client, -1);
 }
 
+static int connect_unix(const char *path, int type)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+    int rc;
+
+    strcpy(to.sun_path, path);
+    rc = connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
+    close(fd);
+    return rc;
+}
+
 TASK_TEST(unix_listeners)
 {
     char path[] = "/tmp/test-listen-XXXXXX";
     struct stat st;
-    int again, listener, client;
+    int again, listener;
 
     close(mkstemp(path)); /* a stale file is replaced */
     assert_int_equal(net_listen_unix(path, SOCK_SEQPACKET, 0600, (uid_t)-1, (gid_t)-1, &listener),
                      0);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
-    assert_int_equal(net_connect_unix(&client, path, SOCK_SEQPACKET, deadline_in(100)), 0);
-    close(client);
+    assert_int_equal(connect_unix(path, SOCK_SEQPACKET), 0);
     assert_int_equal(net_listen_unix(path, SOCK_STREAM, 0666, (uid_t)-1, (gid_t)-1, &again), 0);
-    assert_int_equal(net_connect_unix(&client, path, SOCK_STREAM, deadline_in(100)), 0);
-    close(client);
+    assert_int_equal(connect_unix(path, SOCK_STREAM), 0);
     close(listener);
     close(again);
     unlink(path);
-    assert_int_equal(net_connect_unix(&client, path, SOCK_STREAM, deadline_in(100)), -ENOENT);
+    assert_int_equal(connect_unix(path, SOCK_STREAM), -ENOENT);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parse_and_print), cmocka_unit_test(literals),
-        cmocka_unit_test(networks),        cmocka_unit_test(endpoints),
-        cmocka_unit_test(reverse_names),   cmocka_unit_test(listen_connect_accept),
+        cmocka_unit_test(parse_and_print),
+        cmocka_unit_test(networks),
+        cmocka_unit_test(endpoints),
+        cmocka_unit_test(reverse_names),
+        cmocka_unit_test(listen_connect_accept),
         cmocka_unit_test(unix_listeners),
     };
 

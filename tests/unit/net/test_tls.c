@@ -75,7 +75,6 @@ struct server {
     int handshake_rc, end_rc;
     bool is_abrupt; /* closes without close_notify */
     char summary[200], name[64];
-    unsigned char exported[32];
     struct task_group group;
 };
 
@@ -90,8 +89,6 @@ static void serve(void *arg)
     if (t->handshake_rc == 0) {
         snprintf(t->summary, sizeof(t->summary), "%s", stream_tls(s)->summary);
         snprintf(t->name, sizeof(t->name), "%s", stream_tls(s)->server_name);
-        assert_int_equal(
-            stream_tls_export(s, "EXPORTER-Channel-Binding", t->exported, sizeof(t->exported)), 0);
     }
     while ((t->end_rc = stream_read_line(s, 65536, &line, never)) == 0)
         stream_write(s, line, never);
@@ -127,7 +124,6 @@ TASK_TEST(handshake_facts_and_closing)
     struct tls_context *sctx = server_context(pem), *cctx = client_context(TLS_LEVEL_VERIFY, "");
     struct server t;
     struct stream *s = start(&t, sctx);
-    unsigned char exported[32];
     struct span line;
     struct str text = {0};
 
@@ -146,8 +142,6 @@ TASK_TEST(handshake_facts_and_closing)
     assert_true(span_starts(str_span(&text), SPAN_LIT("Verified TLS connection established to "
                                                       "mx[127.0.0.1]:25: TLSv1.3 with ")));
     str_fini(&text);
-    stream_tls_export(s, "EXPORTER-Channel-Binding", exported, sizeof(exported));
-    assert_memory_equal(exported, t.exported, 32);
     assert_int_equal(stream_shutdown(s, never), 0);
     /* The server saw our close_notify and sends its own. */
     assert_int_equal(stream_read_line(s, 100, &line, never), ERR_EOF);
