@@ -64,13 +64,6 @@ bool name_is_below(struct span name, struct span parent)
     return name.n > parent.n && name.p[parent.n] == '/' && span_starts(name, parent);
 }
 
-struct span name_parent(struct span name)
-{
-    ptrdiff_t slash = span_rfind(name, '/');
-
-    return slash < 0 ? span_make("", 0) : span_take(name, (size_t)slash);
-}
-
 bool name_is_special_use(struct span use)
 {
     static const char *const uses[] = {"\\All",  "\\Archive", "\\Drafts", "\\Flagged",

@@ -15,8 +15,6 @@ int name_normalise(struct str *out, struct span name);
 int name_check(struct span name, size_t length_limit, unsigned depth_limit);
 /* Whether name lies below parent. */
 bool name_is_below(struct span name, struct span parent);
-/* The name without its last level; empty for the top. */
-struct span name_parent(struct span name);
 /* The special use of a usual mailbox name, such as "\\Sent" (RFC 6154); or empty. */
 struct span name_special_use(struct span name);
 /* An attribute of RFC 6154 2 or RFC 8457 3: what a LIST response may carry. */

@@ -165,15 +165,6 @@ TASK_WAITS int store_keywords(struct store_account *a, struct arena *arena,
 TASK_WAITS int store_keyword(struct store_account *a, struct span name, bool create,
                              unsigned *number);
 
-/* Expunged UIDs with a later modseq than since (RFC 7162 3.2.5.2), as pairs of first
- * and last; pairs may cover UIDs that were never in the mailbox. ERR_NOT_FOUND: since
- * is too old, compare with the messages that are there. */
-struct store_vanished {
-    ARRAY(uint32_t) ranges;
-};
-TASK_WAITS int store_vanished(struct store_view *v, uint64_t since, struct store_vanished *out);
-void store_vanished_free(struct store_vanished *n);
-
 /* Finished strings made at delivery: IMAP ENVELOPE and BODYSTRUCTURE (BODY is
  * derived by the reader). From the arena. A message that is gone has envelope.p NULL.
  * They may be large, by their senders' will: it ends early behind the message with which
