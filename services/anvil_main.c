@@ -71,12 +71,9 @@ static int answer(struct ipc_conn *conn, struct peer *peer, const struct ipc_in 
             disconnect(peer, host);
         return 0;
     }
-    if (ipc_is(request, "connect"))
-        connect_host(peer, key, &counts);
-    else if (ipc_is(request, "lookup"))
-        anvil_table_lookup(&table, key, clock_mono_ms(), &counts);
-    else
+    if (!ipc_is(request, "connect"))
         return ERR_PROTOCOL;
+    connect_host(peer, key, &counts);
     ipc_begin_reply(&reply, request);
     ipc_put_u64(&reply, "connections", counts.connections);
     ipc_put_u64(&reply, "rate", counts.rate);

@@ -33,15 +33,15 @@ static int get_count(const struct ipc_in *reply, const char *name, uint32_t *val
     return code;
 }
 
-static int call(struct ipc_client *anvil, const char *kind, struct span service,
-                const struct net_address *client, struct anvil_counts *counts, deadline_t deadline)
+int anvil_connect(struct ipc_client *anvil, struct span service, const struct net_address *client,
+                  struct anvil_counts *counts, deadline_t deadline)
 {
     struct ipc_out request = {0};
     struct ipc_in *reply = NULL;
     int code;
 
     *counts = (struct anvil_counts){0};
-    begin(&request, kind, service, client);
+    begin(&request, "connect", service, client);
     code = ipc_client_call(anvil, &request, &reply, deadline);
     if (code == 0)
         code = get_count(reply, "connections", &counts->connections);
@@ -50,18 +50,6 @@ static int call(struct ipc_client *anvil, const char *kind, struct span service,
     ipc_in_free(reply);
     ipc_out_fini(&request);
     return code;
-}
-
-int anvil_connect(struct ipc_client *anvil, struct span service, const struct net_address *client,
-                  struct anvil_counts *counts, deadline_t deadline)
-{
-    return call(anvil, "connect", service, client, counts, deadline);
-}
-
-int anvil_lookup(struct ipc_client *anvil, struct span service, const struct net_address *client,
-                 struct anvil_counts *counts, deadline_t deadline)
-{
-    return call(anvil, "lookup", service, client, counts, deadline);
 }
 
 void anvil_disconnect(struct ipc_client *anvil, struct span service,

@@ -5,7 +5,6 @@
  * Protocol "anvil", version 1, over lib/ipc, on the socket "anvil":
  *     connect service client -> reply connections rate
  *     disconnect service client               (no reply)
- *     lookup service client -> reply connections rate
  * rate is the number of connects within anvil_rate_time_unit. What a process has
  * connected counts until it says disconnect or its connection to anvil ends.
  */
@@ -39,9 +38,6 @@ TASK_WAITS int anvil_connect(struct ipc_client *anvil, struct span service,
                              deadline_t deadline);
 void anvil_disconnect(struct ipc_client *anvil, struct span service,
                       const struct net_address *client);
-TASK_WAITS int anvil_lookup(struct ipc_client *anvil, struct span service,
-                            const struct net_address *client, struct anvil_counts *counts,
-                            deadline_t deadline);
 
 /* Server side: the key of a request, "service:client", into key (ANVIL_KEY_MAX
  * octets). ERR_SYNTAX when an attribute is missing, too long or not text. */

@@ -498,11 +498,6 @@ const char *service_entry_name(void)
     return process.inherit.entry;
 }
 
-char *const *service_arguments(void)
-{
-    return process.inherit.arguments;
-}
-
 int service_directory(const char *parameter)
 {
     for (size_t i = 0; i < directory_count; i++) {
@@ -517,11 +512,6 @@ void service_allow_reading(int directory)
     ENSURE(directory_count < PATHS_MAX);
     directories[directory_count].parameter = "";
     directories[directory_count++].fd = directory;
-}
-
-bool service_is_draining(void)
-{
-    return process.is_draining;
 }
 
 void service_give_up(const char *why)
@@ -544,10 +534,4 @@ void service_set_work(uint64_t active, uint64_t capacity)
     process.page->work = active;
     process.page->capacity = capacity;
     accept_publish();
-}
-
-void service_count(unsigned index, uint64_t n)
-{
-    ENSURE(index < STATS_COUNTERS);
-    process.page->counters[index] += n;
 }

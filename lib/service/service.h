@@ -103,16 +103,12 @@ const struct conf *service_conf(void);
 const struct conf *service_main_conf(void);
 /* The master.cf service name of this process, such as "relay". */
 const char *service_entry_name(void);
-/* What stood behind the options in the master.cf entry, such as pipe's "flags=R
- * user=x argv=..."; NULL-terminated. */
-char *const *service_arguments(void);
 /* Descriptor of a directory that .paths named, opened before the sandbox; -1
  * when the directory did not exist. Stays the library's. */
 int service_directory(const char *parameter);
 /* In on_load: files below this directory may be read behind the sandbox, too (rights
  * SERVICE_READ_FILES), for files whose name is a parameter. Borrowed. */
 void service_allow_reading(int directory);
-bool service_is_draining(void);
 /* End this process in an orderly way (as on a reload: no new clients, sessions
  * finish), with a reason that is logged; master starts another one when needed. */
 void service_give_up(const char *why);
@@ -133,8 +129,5 @@ int service_client_admit(void);
 /* The same for one that is leaving its task: never refused. */
 void service_client_keep(void);
 void service_client_release(void);
-/* Count into the statistics page (stats.h), such as messages or rejects; index
- * is the service's own, below STATS_COUNTERS. */
-void service_count(unsigned index, uint64_t n);
 
 #endif

@@ -16,7 +16,6 @@
 enum {
     STATS_MAGIC = 0x57505354, /* "WPST" */
     STATS_VERSION = 2,
-    STATS_COUNTERS = 32,
 };
 
 enum stats_state { STATS_STARTING, STATS_READY, STATS_DRAINING, STATS_STATES };
@@ -38,8 +37,7 @@ struct stats_page {
     uint64_t log_dropped;
     /* From the task runtime, brought up to date when clients come and go. */
     uint64_t turns, switches, jobs, busy_us, longest_turn_us, tasks;
-    uint64_t counters[STATS_COUNTERS]; /* the service's own */
-    struct task_crash_note note;       /* what runs now; stays behind after a crash */
+    struct task_crash_note note; /* what runs now; stays behind after a crash */
 };
 
 /* master: a new page as descriptor (close-on-exec) that cannot change size.
