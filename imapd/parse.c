@@ -11,15 +11,6 @@ bool parse_is_atom_char(char c)
     return octet > 32 && octet < 127 && strchr("(){%*\"\\]", c) == NULL;
 }
 
-bool parse_has_8bit_or_nul(struct span text)
-{
-    for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] == '\0' || (unsigned char)text.p[i] > 127)
-            return true;
-    }
-    return false;
-}
-
 bool parse_char(struct parse *p, char c)
 {
     if (p->rest.n == 0 || p->rest.p[0] != c)

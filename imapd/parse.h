@@ -53,7 +53,5 @@ enum { PARSE_RANGES_MAX = 65536 };
 int parse_sequence_set(struct parse *p, struct parse_set *out);
 
 bool parse_is_atom_char(char c);
-/* NUL or an octet above 127 in it. */
-bool parse_has_8bit_or_nul(struct span text);
 
 #endif

@@ -17,15 +17,6 @@ enum {
     SINGLE_END_MS = 45000, /* it lets its clients go after five seconds, and syncs what it has */
 };
 
-size_t entry_process_count(const struct service_entry *entry)
-{
-    size_t n = 0;
-
-    LIST_FOR(item, &entry->children)
-    n += LIST_ITEM(item, struct child, link)->state != CHILD_DRAINING;
-    return n;
-}
-
 bool entry_has_predecessor(const struct service_entry *entry)
 {
     LIST_FOR(item, &entry->children)

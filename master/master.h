@@ -139,8 +139,6 @@ void child_drain(struct child *child);
  * SIGTERM after drain_time_limit. */
 void child_retire(struct child *child);
 void child_signal(struct child *child, int signo);
-/* Processes of this entry that are starting or accepting. */
-size_t entry_process_count(const struct service_entry *entry);
 /* A process of this single service, perhaps of an older generation, must end first. */
 bool entry_has_predecessor(const struct service_entry *entry);
 

@@ -70,8 +70,4 @@ const struct master_entry *master_cf_find(const struct master_cf *m, const char 
                                           enum service_type type);
 const char *service_type_name(enum service_type type);
 
-/* The program that takes over a Postfix program, and what it does; NULL when the
- * suite has a program of that name. */
-const char *master_cf_taken_over_by(const char *command);
-
 #endif

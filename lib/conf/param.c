@@ -241,15 +241,3 @@ const char *param_type_name(enum param_type type)
 
     return names[type];
 }
-
-const char *param_status_name(enum param_status status)
-{
-    static const char *const names[] = {
-        [PARAM_HONOURED] = "honoured",
-        [PARAM_IGNORED] = "without effect",
-        [PARAM_NOT_HONOURED] = "not honoured",
-        [PARAM_RESTRICTS] = "not honoured, stops the start",
-    };
-
-    return names[status];
-}

@@ -77,6 +77,5 @@ int param_parse(const struct param *p, struct span text, int64_t *number, struct
 /* The unit letter of a time without one. */
 char param_time_unit(const struct param *p);
 const char *param_type_name(enum param_type type);
-const char *param_status_name(enum param_status status);
 
 #endif

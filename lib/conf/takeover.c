@@ -29,14 +29,6 @@ static const struct {
     {"qmqpd", NULL, "nothing (QMQP is not supported)"},
 };
 
-const char *master_cf_taken_over_by(const char *command)
-{
-    for (size_t i = 0; i < COUNT_OF(takeovers); i++)
-        if (takeovers[i].service == NULL && strcmp(takeovers[i].command, command) == 0)
-            return takeovers[i].by;
-    return NULL;
-}
-
 /* postscreen hands its clients to "smtpd pass": smtpd listens itself. */
 static void become_smtpd(const struct master_cf *m, struct master_entry *entry)
 {

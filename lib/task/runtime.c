@@ -298,11 +298,6 @@ void task_turn_forget(struct task_turn_hook *hook)
     list_remove(&hook->link);
 }
 
-int64_t task_turn_time_us(void)
-{
-    return task_runtime.turn_us;
-}
-
 void task_set_crash_page(struct task_crash_note *page)
 {
     task_runtime.crash_page = page;

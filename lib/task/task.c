@@ -219,11 +219,6 @@ struct task *task_self(void)
     return task_current;
 }
 
-const char *task_name(const struct task *t)
-{
-    return t->name;
-}
-
 void task_cancel(struct task *t)
 {
     t->is_cancelled = true;

@@ -57,7 +57,6 @@ void task_runtime_fini(void);
 struct task *task_spawn(const char *name, task_fn *fn, void *arg);
 /* NULL outside tasks. */
 struct task *task_self(void);
-const char *task_name(const struct task *t);
 /* Its present and every later wait return -ECANCELED. */
 void task_cancel(struct task *t);
 bool task_is_cancelled(void);
@@ -209,8 +208,6 @@ void task_turn_end(struct task_turn_hook *hook);
 void task_turn_end_first(struct task_turn_hook *hook);
 /* Before an asked hook's memory goes away. */
 void task_turn_forget(struct task_turn_hook *hook);
-/* Microseconds on the monotonic clock, read once per turn: for statistics. */
-int64_t task_turn_time_us(void);
 
 /* --- timers and signals --- */
 
