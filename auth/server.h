@@ -4,12 +4,13 @@
 
 #include "base/str.h"
 #include "conf/conf.h"
+#include "task/task.h"
 
 /* Before the sandbox: open the store of users, look up who may ask what. */
 int server_load(const struct conf *conf, struct str *why);
 int server_start(const struct conf *conf);
 /* Serve one connection until its end; takes fd. */
-void server_run(int fd);
+TASK_WAITS void server_run(int fd);
 /* Close connections that wait for no answer, so that their owners go to the next
  * generation. */
 void server_drain(void);

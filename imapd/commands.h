@@ -13,7 +13,7 @@ enum command_flag {
 
 struct command {
     const char *name;
-    void (*run)(struct session *s, struct parse *p);
+    void (*run)(struct session *s, struct parse *p); /* may wait */
     unsigned flags;
 };
 
@@ -21,38 +21,38 @@ struct command {
 const struct command *command_find(struct span name, struct parse *p);
 
 /* any.c */
-void command_capability(struct session *s, struct parse *p);
-void command_noop(struct session *s, struct parse *p);
+TASK_WAITS void command_capability(struct session *s, struct parse *p);
+TASK_WAITS void command_noop(struct session *s, struct parse *p);
 void command_check(struct session *s, struct parse *p);
-void command_logout(struct session *s, struct parse *p);
-void command_id(struct session *s, struct parse *p);
-void command_enable(struct session *s, struct parse *p);
-void command_namespace(struct session *s, struct parse *p);
-void command_idle(struct session *s, struct parse *p);
+TASK_WAITS void command_logout(struct session *s, struct parse *p);
+TASK_WAITS void command_id(struct session *s, struct parse *p);
+TASK_WAITS void command_enable(struct session *s, struct parse *p);
+TASK_WAITS void command_namespace(struct session *s, struct parse *p);
+TASK_WAITS void command_idle(struct session *s, struct parse *p);
 /* mailboxes.c */
-void command_create(struct session *s, struct parse *p);
-void command_delete(struct session *s, struct parse *p);
-void command_rename(struct session *s, struct parse *p);
-void command_subscribe(struct session *s, struct parse *p);
-void command_unsubscribe(struct session *s, struct parse *p);
-void command_status(struct session *s, struct parse *p);
+TASK_WAITS void command_create(struct session *s, struct parse *p);
+TASK_WAITS void command_delete(struct session *s, struct parse *p);
+TASK_WAITS void command_rename(struct session *s, struct parse *p);
+TASK_WAITS void command_subscribe(struct session *s, struct parse *p);
+TASK_WAITS void command_unsubscribe(struct session *s, struct parse *p);
+TASK_WAITS void command_status(struct session *s, struct parse *p);
 /* list.c */
-void command_list(struct session *s, struct parse *p);
-void command_lsub(struct session *s, struct parse *p);
+TASK_WAITS void command_list(struct session *s, struct parse *p);
+TASK_WAITS void command_lsub(struct session *s, struct parse *p);
 /* select.c */
-void command_select(struct session *s, struct parse *p);
-void command_examine(struct session *s, struct parse *p);
-void command_close(struct session *s, struct parse *p);
+TASK_WAITS void command_select(struct session *s, struct parse *p);
+TASK_WAITS void command_examine(struct session *s, struct parse *p);
+TASK_WAITS void command_close(struct session *s, struct parse *p);
 void command_unselect(struct session *s, struct parse *p);
-void command_expunge(struct session *s, struct parse *p);
+TASK_WAITS void command_expunge(struct session *s, struct parse *p);
 /* append.c */
-void command_append(struct session *s, struct parse *p);
+TASK_WAITS void command_append(struct session *s, struct parse *p);
 /* messages.c */
-void command_store(struct session *s, struct parse *p);
-void command_copy(struct session *s, struct parse *p);
-void command_move(struct session *s, struct parse *p);
+TASK_WAITS void command_store(struct session *s, struct parse *p);
+TASK_WAITS void command_copy(struct session *s, struct parse *p);
+TASK_WAITS void command_move(struct session *s, struct parse *p);
 /* fetch.c, search.c */
-void command_fetch(struct session *s, struct parse *p);
-void command_search(struct session *s, struct parse *p);
+TASK_WAITS void command_fetch(struct session *s, struct parse *p);
+TASK_WAITS void command_search(struct session *s, struct parse *p);
 
 #endif

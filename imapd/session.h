@@ -71,15 +71,15 @@ extern struct session_settings session_settings;
 
 /* directory: store_directory's descriptor. */
 int session_start(const struct conf *conf, int directory);
-void session_serve(struct mailbox_session *client);
+TASK_WAITS void session_serve(struct mailbox_session *client);
 
 /* How long to wait for the client. */
 deadline_t session_patience(void);
 
 /* An untagged line; CRLF is added. */
-void session_say(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+TASK_WAITS void session_say(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Octets as they are. */
-void session_write(struct session *s, struct span text);
+TASK_WAITS void session_write(struct session *s, struct span text);
 /* The same for whoever has more to send. Negative: the session is over. */
 TASK_WAITS int session_send(struct session *s, struct span text);
 /* The tagged response; the last call counts. */
@@ -88,20 +88,20 @@ void session_no(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* "BAD Error in IMAP command NAME: why"; too many of them end the session. */
 void session_bad(struct session *s, const char *why);
 /* NO in the words for a code of the store; what: for the log. */
-void session_store_error(struct session *s, int rc, const char *what);
+TASK_WAITS void session_store_error(struct session *s, int rc, const char *what);
 /* The end, with BYE: why is for the client and the log. */
-void session_end(struct session *s, const char *why);
+TASK_WAITS void session_end(struct session *s, const char *why);
 /* The end, because reading from the client (or waiting for it) returned rc. */
-void session_lost(struct session *s, int rc);
+TASK_WAITS void session_lost(struct session *s, int rc);
 /* Memory is out: the session ends. */
-void session_out_of_memory(struct session *s);
+TASK_WAITS void session_out_of_memory(struct session *s);
 
 /* A mailbox was selected? Closing forgets it, without expunging. */
 void session_close_mailbox(struct session *s);
 
 /* Take " mailbox-name": UTF-8 of the arena, INBOX in capitals. False: the answer is
  * set. */
-bool session_take_mailbox(struct session *s, struct parse *p, struct span *name);
+TASK_WAITS bool session_take_mailbox(struct session *s, struct parse *p, struct span *name);
 /* The same name as it goes over the wire (modified UTF-7, quoted as needed). */
 int session_append_mailbox(struct str *out, struct span name);
 

@@ -11,7 +11,7 @@ struct set {
 
 /* Take " sequence-set", UIDs with s->by_uid. Numbers beyond the last message are an
  * error, unknown UIDs are not. False: the answer is set. */
-bool set_take(struct session *s, struct parse *p, struct set *out);
+TASK_WAITS bool set_take(struct session *s, struct parse *p, struct set *out);
 void set_free(struct set *set);
 /* The messages of parsed ranges: numbers, or UIDs. ERR_NOT_FOUND: a number is too
  * large, unless may_miss is set. -ENOMEM. */

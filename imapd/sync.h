@@ -12,6 +12,6 @@ TASK_WAITS void sync_mailbox(struct session *s, bool may_expunge);
 int sync_note_told(struct session *s, uint32_t uid, uint32_t flags, uint64_t keywords);
 void sync_forget_told(struct session *s);
 /* EXISTS and RECENT. */
-void sync_say_count(struct session *s);
+TASK_WAITS void sync_say_count(struct session *s);
 
 #endif

@@ -8,7 +8,7 @@
 int tlsproxy_load(const struct conf *conf, struct str *why);
 int tlsproxy_start(const struct conf *conf);
 /* A client on a port with implicit TLS, or a login process. */
-void tlsproxy_serve_client(struct service_client *client);
+TASK_WAITS void tlsproxy_serve_client(struct service_client *client);
 void tlsproxy_stop(void);
 
 #endif

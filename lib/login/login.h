@@ -39,7 +39,7 @@ struct login_protocol {
 
 /* For a program's struct service. */
 int login_start(const struct conf *conf, const struct login_protocol *protocol);
-void login_serve_client(struct service_client *client);
+TASK_WAITS void login_serve_client(struct service_client *client);
 
 /* When to give up on a client that has not authenticated. */
 deadline_t login_deadline(void);

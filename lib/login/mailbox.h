@@ -29,6 +29,6 @@ struct mailbox_protocol {
 
 /* For a program's struct service. */
 int mailbox_start(const struct conf *conf, const struct mailbox_protocol *protocol);
-void mailbox_serve_client(struct service_client *client);
+TASK_WAITS void mailbox_serve_client(struct service_client *client);
 
 #endif
