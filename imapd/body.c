@@ -4,11 +4,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/error.h"
-#include "base/fd.h"
 
 enum {
     HEAD_OCTETS = 16384,  /* enough for most headers */
@@ -106,40 +104,12 @@ void body_find(struct span message, struct body_section *sections, size_t count)
 
 /* --- reading --- */
 
-struct read_job {
-    int fd;
-    uint64_t offset;
-    char *data;
-    size_t n;
-    int rc;
-};
-
-static void read_on_worker(void *arg)
-{
-    struct read_job *job = arg;
-
-    job->rc = fd_pread_full(job->fd, job->data, job->n, job->offset);
-}
-
-/* From the page cache at once, from the disk on a worker. */
-static int read_at(const struct store_body *body, uint64_t offset, char *data, size_t n)
-{
-    struct read_job job = {body->fd, body->offset + offset, data, n, 0};
-    struct iovec iov = {data, n};
-    int rc;
-
-    if (preadv2(job.fd, &iov, 1, (off_t)job.offset, RWF_NOWAIT) == (ssize_t)n)
-        return 0;
-    rc = task_offload(TASK_POOL_STORE, read_on_worker, &job);
-    return rc < 0 ? rc : job.rc;
-}
-
 static int read_into(const struct store_body *body, size_t n, struct str *out)
 {
     int rc = str_reserve(out, n);
 
     if (rc == 0)
-        rc = read_at(body, 0, out->data, n);
+        rc = store_body_read_at(body, 0, out->data, n);
     if (rc == 0) {
         out->len = n;
         out->data[n] = '\0';
@@ -384,7 +354,7 @@ static int send_piece(struct sender *out, struct body_piece piece)
         struct span text = span_make(out->data, n);
         if (!out->is_bare && n > out->left)
             text.n = n = out->left;
-        rc = read_at(out->body, piece.offset, out->data, (size_t)n);
+        rc = store_body_read_at(out->body, piece.offset, out->data, (size_t)n);
         if (rc < 0)
             break;
         replace_nul(out->data, (size_t)n);

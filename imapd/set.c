@@ -10,21 +10,6 @@ void set_free(struct set *set)
     array_free(&set->numbers);
 }
 
-/* Index of the first message whose UID is not below uid. */
-static size_t lower_bound(const struct store_view *v, uint32_t uid)
-{
-    size_t low = 0, high = v->messages.len;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (v->messages.items[middle].uid < uid)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 /* The range with its ends in order and "*" as the highest number: "9:*" with eight
  * messages is "8:9" (RFC 3501 9, seq-range). */
 static struct parse_range order(struct parse_range range, uint32_t highest)
@@ -46,8 +31,8 @@ static int place(const struct store_view *v, struct parse_range range, bool by_u
         return by_uid || may_miss ? 0 : ERR_NOT_FOUND;
     range = order(range, by_uid ? v->messages.items[count - 1].uid : (uint32_t)count);
     if (by_uid) {
-        *first = lower_bound(v, range.first);
-        *end = range.last == UINT32_MAX ? count : lower_bound(v, range.last + 1);
+        *first = store_view_find(v, range.first);
+        *end = range.last == UINT32_MAX ? count : store_view_find(v, range.last + 1);
         return 0;
     }
     if (range.last > count && !may_miss)

@@ -2,10 +2,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/uio.h>
 
 #include "base/error.h"
-#include "base/fd.h"
 
 enum { PIECE_OCTETS = 32768 };
 
@@ -65,33 +63,6 @@ int retrieve_filter_end(struct retrieve_filter *f, struct str *out)
     return str_append_cstr(out, ".\r\n");
 }
 
-struct read_job {
-    int fd;
-    uint64_t offset;
-    char *data;
-    size_t n;
-    int rc;
-};
-
-static void read_piece(void *arg)
-{
-    struct read_job *job = arg;
-
-    job->rc = fd_pread_full(job->fd, job->data, job->n, job->offset);
-}
-
-/* From the page cache at once, from the disk on a worker. */
-static int read_at(struct read_job *job)
-{
-    struct iovec iov = {job->data, job->n};
-    int rc;
-
-    if (preadv2(job->fd, &iov, 1, (off_t)job->offset, RWF_NOWAIT) == (ssize_t)job->n)
-        return 0;
-    rc = task_offload(TASK_POOL_STORE, read_piece, job);
-    return rc < 0 ? rc : job->rc;
-}
-
 static int send_pieces(struct stream *out, const struct store_body *body, struct retrieve_filter *f,
                        char *data, struct str *text, int64_t patience_ms)
 {
@@ -100,15 +71,15 @@ static int send_pieces(struct stream *out, const struct store_body *body, struct
 
     while (rc == 0 && at < body->length && !f->is_done) {
         uint64_t left = body->length - at;
-        struct read_job job = {.fd = body->fd, .offset = body->offset + at, .data = data};
-        job.n = left < PIECE_OCTETS ? (size_t)left : PIECE_OCTETS;
-        rc = read_at(&job);
+        size_t n = left < PIECE_OCTETS ? (size_t)left : PIECE_OCTETS;
+
+        rc = store_body_read_at(body, at, data, n);
         if (rc == 0)
-            rc = retrieve_filter_feed(f, span_make(data, job.n), text);
+            rc = retrieve_filter_feed(f, span_make(data, n), text);
         if (rc == 0)
             rc = stream_write(out, str_span(text), deadline_in(patience_ms));
         str_clear(text);
-        at += job.n;
+        at += n;
     }
     return rc;
 }

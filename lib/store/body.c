@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -205,6 +206,35 @@ int store_body_read(struct store_view *v, uint32_t uid, struct str *out)
     struct body_job job = {.view = v, .uid = uid, .out = out};
 
     return account_run(v->account, TASK_POOL_STORE, read_body, &job);
+}
+
+/* --- pieces of an open body --- */
+
+struct piece_job {
+    const struct store_body *body;
+    uint64_t offset;
+    char *data;
+    size_t n;
+    int rc;
+};
+
+static void read_piece(void *arg)
+{
+    struct piece_job *job = arg;
+
+    job->rc = fd_pread_full(job->body->fd, job->data, job->n, job->offset);
+}
+
+int store_body_read_at(const struct store_body *body, uint64_t offset, char *data, size_t n)
+{
+    struct piece_job job = {body, body->offset + offset, data, n, 0};
+    struct iovec iov = {data, n};
+    int rc;
+
+    if (preadv2(body->fd, &iov, 1, (off_t)job.offset, RWF_NOWAIT) == (ssize_t)n)
+        return 0;
+    rc = task_offload(TASK_POOL_STORE, read_piece, &job);
+    return rc < 0 ? rc : job.rc;
 }
 
 /* --- heads --- */

@@ -138,6 +138,8 @@ struct store_view {
 TASK_WAITS int store_view_open(struct store_account *a, uint32_t mailbox, bool read_only,
                                struct store_view **out);
 void store_view_close(struct store_view *v); /* NULL is allowed */
+/* Index of the first message that is not below uid; messages.len when there is none. */
+size_t store_view_find(const struct store_view *v, uint32_t uid);
 /* For a session that waits (IDLE, or nothing to do): keeps only the list of UIDs, a
  * few octets per run of them, and closes the account's files when every view of it is
  * parked. store_view_refresh() loads messages again and still reports exactly what
@@ -185,6 +187,10 @@ struct store_body {
     uint64_t offset, length;
 };
 TASK_WAITS int store_body_open(struct store_view *v, uint32_t uid, struct store_body *out);
+/* n octets of an open body from offset on: from the page cache at once, else from the
+ * disk on a worker. ERR_EOF: the file ends before. */
+TASK_WAITS int store_body_read_at(const struct store_body *body, uint64_t offset, char *data,
+                                  size_t n);
 /* The whole body into memory drawn on out's budget. */
 TASK_WAITS int store_body_read(struct store_view *v, uint32_t uid, struct str *out);
 

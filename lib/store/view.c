@@ -43,8 +43,7 @@ static int add_uid(struct uid_list *list, uint32_t uid)
     return 0;
 }
 
-/* Index of the first message that is not below uid. */
-static size_t find_message(const struct store_view *v, uint32_t uid)
+size_t store_view_find(const struct store_view *v, uint32_t uid)
 {
     size_t low = 0, high = v->messages.len;
 
@@ -340,7 +339,7 @@ static int note_vanished(void *arg, struct span pairs)
     for (size_t i = 0; i < record_pairs(pairs); i++) {
         uint32_t first, last;
         record_pair(pairs, i, &first, &last);
-        for (size_t k = find_message(v, first);
+        for (size_t k = store_view_find(v, first);
              k < v->messages.len && v->messages.items[k].uid <= last; k++) {
             if (add_uid(&v->own->gone, v->messages.items[k].uid) < 0)
                 return -ENOMEM;
@@ -357,7 +356,7 @@ struct changes {
 static int note_change(void *arg, uint64_t modseq, uint32_t uid)
 {
     struct changes *c = arg;
-    size_t at = find_message(c->view, uid);
+    size_t at = store_view_find(c->view, uid);
     struct index_message m;
     int rc;
 

@@ -120,8 +120,13 @@ static void messages_main(void *arg)
                     span_search(cached[i].bodystructure, SPAN_LIT("plain")) > 0);
     assert_int_equal(store_body_open(v, uids[2], &body), 0);
     assert_int_equal(body.length, v->messages.items[2].size);
-    assert_int_equal(fd_pread_full(body.fd, start, 10, body.offset), 0);
+    assert_int_equal(store_body_read_at(&body, 0, start, 10), 0);
     assert_string_equal(start, "Return-Pat");
+    assert_int_equal(store_body_read_at(&body, 7, start, 3), 0);
+    assert_string_equal(start, "Paturn-Pat");
+    assert_int_equal(store_body_read_at(&body, UINT64_C(1) << 40, start, 1), ERR_EOF);
+    assert_int_equal(store_view_find(v, uids[1]), 1);
+    assert_int_equal(store_view_find(v, uids[2] + 1), 3);
     close(body.fd);
     assert_int_equal(store_body_open(v, 9999, &body), ERR_NOT_FOUND);
     assert_int_equal(store_usage(a, &bytes, &messages), 0);
