@@ -75,28 +75,6 @@ static void settle_unwanted(struct active *a)
 
 /* --- asking bounce --- */
 
-/* Content of the notification: what the job would carry. */
-static int put_content(struct active *a, struct ipc_out *m)
-{
-    struct loaded *l = &a->loaded;
-    int fd = -1, rc = 0;
-
-    if (l->message.file != 0) {
-        rc = ledger_open_file(l->message.file, &fd);
-        if (rc == 0)
-            ipc_put_fd(m, "descriptor", fd);
-        fd_close(&fd);
-        return rc;
-    }
-    if (!l->has_content) {
-        rc = ledger_read_content(a->entry, &l->content);
-        l->has_content = rc == 0;
-    }
-    if (rc == 0)
-        ipc_put_content(m, str_span(&l->content));
-    return rc;
-}
-
 /* How much one recipient takes of a request, with room for names and lengths. */
 static size_t request_octets(const struct queue_recipient *r, const struct deliver_result *result)
 {
@@ -154,7 +132,7 @@ static int notify_some(struct active *a, enum bounce_kind kind, size_t *at)
     if (rc == 0)
         rc = bounce_request_encode(&r, &m);
     if (rc == 0)
-        rc = put_content(a, &m);
+        rc = ledger_put_content(a->entry, &a->loaded, &m);
     if (rc == 0)
         rc = ipc_client_call(bounce, &m, &reply, deadline_in(qmgr_config.ipc_timeout_ms));
     if (rc == 0 && (ipc_get_i64(reply, "error", &error) < 0 || error != 0))

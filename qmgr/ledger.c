@@ -402,7 +402,7 @@ int ledger_load(struct entry *e, struct loaded *l, bool with_content)
     return rc;
 }
 
-int ledger_read_content(struct entry *e, struct str *out)
+static int read_content(struct entry *e, struct str *out)
 {
     struct journal_record r;
     struct str octets = {0};
@@ -417,5 +417,25 @@ int ledger_read_content(struct entry *e, struct str *out)
     if (rc == 0)
         rc = str_set(out, r.body);
     str_fini(&octets);
+    return rc;
+}
+
+int ledger_put_content(struct entry *e, struct loaded *l, struct ipc_out *m)
+{
+    int fd = -1, rc = 0;
+
+    if (l->message.file != 0) {
+        rc = ledger_open_file(l->message.file, &fd);
+        if (rc == 0)
+            ipc_put_fd(m, "descriptor", fd);
+        fd_close(&fd);
+        return rc;
+    }
+    if (!l->has_content) {
+        rc = read_content(e, &l->content);
+        l->has_content = rc == 0;
+    }
+    if (rc == 0)
+        ipc_put_content(m, str_span(&l->content));
     return rc;
 }

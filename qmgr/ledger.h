@@ -8,6 +8,7 @@
 #ifndef QMGR_LEDGER_H
 #define QMGR_LEDGER_H
 
+#include "ipc/ipc.h"
 #include "qmgr/entry.h"
 #include "qmgr/record.h"
 #include "task/task.h"
@@ -27,8 +28,9 @@ TASK_WAITS int ledger_take_ids(uint32_t count, uint64_t *first);
 TASK_WAITS int ledger_commit(struct journal_record *records, size_t count);
 /* Load a message with all that became of it. */
 TASK_WAITS int ledger_load(struct entry *e, struct loaded *l, bool with_content);
-/* Read inline content again. */
-TASK_WAITS int ledger_read_content(struct entry *e, struct str *out);
+/* Put the content into a message: its file's descriptor, or the octets, which are read
+ * again when l does not have them (and stay in l). */
+TASK_WAITS int ledger_put_content(struct entry *e, struct loaded *l, struct ipc_out *m);
 /* A RESULT record (its head), a STATE record of l (takes the next sequence
  * number). Nobody waits for them. */
 TASK_WAITS int ledger_write_result(struct entry *e, struct span head, uint32_t sequence);

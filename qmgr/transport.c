@@ -207,29 +207,6 @@ static int encode_envelope(const struct job *job, struct str *out)
     return rc;
 }
 
-static int put_content(struct job *job, struct ipc_out *m)
-{
-    struct loaded *l = &job->active->loaded;
-    int rc = 0, fd = -1;
-
-    if (l->message.flags & QUEUE_MESSAGE_PROBE)
-        return 0;
-    if (l->message.file != 0) {
-        rc = ledger_open_file(l->message.file, &fd);
-        if (rc == 0)
-            ipc_put_fd(m, "descriptor", fd);
-        fd_close(&fd);
-        return rc;
-    }
-    if (!l->has_content) {
-        rc = ledger_read_content(job->active->entry, &l->content);
-        l->has_content = rc == 0;
-    }
-    if (rc == 0)
-        ipc_put_content(m, str_span(&l->content));
-    return rc;
-}
-
 static int build_job(struct job *job, struct ipc_out *m)
 {
     struct str envelope = {0};
@@ -244,7 +221,9 @@ static int build_job(struct job *job, struct ipc_out *m)
     ipc_put_i64(m, "handed", job->handed_us);
     ipc_put(m, "envelope", str_span(&envelope));
     str_fini(&envelope);
-    return rc == 0 ? put_content(job, m) : rc;
+    if (rc == 0 && !(job->active->loaded.message.flags & QUEUE_MESSAGE_PROBE))
+        rc = ledger_put_content(job->active->entry, &job->active->loaded, m);
+    return rc;
 }
 
 static void send_job(struct transport *t, struct job *job)
