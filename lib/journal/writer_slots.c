@@ -19,15 +19,22 @@ void journal_slot_start(struct journal_writer *w, struct journal_slot_job *job)
     w->is_slot_coming = true;
 }
 
+/* The header of a slot that no segment uses. */
+static void encode_free_header(const struct journal_writer *w, uint32_t slot,
+                               unsigned char block[SEGMENT_HEADER_SIZE])
+{
+    segment_header_encode(&(struct segment_header){.flags = SEGMENT_QUEUE,
+                                                   .identity = slot,
+                                                   .size = w->options.segment_size,
+                                                   .alignment = w->options.alignment},
+                          block);
+}
+
 /* A file that exists after a crash without its header is a free slot all the
  * same; one whose allocation failed is removed. */
 static int make_slot(struct journal_slot_job *job)
 {
     const struct journal_options *o = &job->writer->options;
-    struct segment_header header = {.flags = SEGMENT_QUEUE,
-                                    .identity = job->slot,
-                                    .size = o->segment_size,
-                                    .alignment = o->alignment};
     unsigned char block[SEGMENT_HEADER_SIZE];
     struct disk *disk = job->writer->disk;
     char name[SLOT_NAME_SIZE];
@@ -37,7 +44,7 @@ static int make_slot(struct journal_slot_job *job)
     rc = disk_open(disk, name, DISK_WRITE | DISK_CREATE | DISK_NEW, &job->file);
     if (rc < 0)
         return rc;
-    segment_header_encode(&header, block);
+    encode_free_header(job->writer, job->slot, block);
     rc = job->file->ops->allocate(job->file, o->segment_size);
     if (rc == 0)
         rc = disk_write(job->file, block, sizeof(block), 0);
@@ -177,10 +184,6 @@ int journal_free_start(struct journal_writer *w, uint64_t segment, struct journa
 static int clear_header(struct journal_free_job *job)
 {
     const struct journal_options *o = &job->writer->options;
-    struct segment_header header = {.flags = SEGMENT_QUEUE,
-                                    .identity = job->slot,
-                                    .size = o->segment_size,
-                                    .alignment = o->alignment};
     unsigned char block[SEGMENT_HEADER_SIZE];
     struct disk_file *file;
     char name[SLOT_NAME_SIZE];
@@ -191,7 +194,7 @@ static int clear_header(struct journal_free_job *job)
         rc = disk_open(job->writer->disk, name, DISK_WRITE, &file);
     if (rc < 0)
         return rc;
-    segment_header_encode(&header, block);
+    encode_free_header(job->writer, job->slot, block);
     rc = file->ops->allocate(file, o->segment_size); /* the size may have been changed */
     if (rc == 0)
         rc = disk_write(file, block, sizeof(block), 0);

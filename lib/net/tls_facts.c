@@ -8,20 +8,27 @@
 #include "base/error.h"
 #include "net/tls_internal.h"
 
+/* "ECDSA (P-256)": OpenSSL's names of the NIST curves are not those people know. */
+static void print_curve(struct str *out, const char *kind, EVP_PKEY *key)
+{
+    char group[64] = "";
+
+    EVP_PKEY_get_group_name(key, group, sizeof(group), NULL);
+    str_printf(out, "%s (%s)", kind,
+               strcmp(group, "prime256v1") == 0  ? "P-256"
+               : strcmp(group, "secp384r1") == 0 ? "P-384"
+               : strcmp(group, "secp521r1") == 0 ? "P-521"
+                                                 : group);
+}
+
 /* The name of a key's kind, with its curve or its size. */
 static void print_key(struct str *out, EVP_PKEY *key, const char *rsa_name)
 {
-    char group[64] = "";
     int id = EVP_PKEY_get_base_id(key);
 
     switch (id) {
     case EVP_PKEY_EC:
-        EVP_PKEY_get_group_name(key, group, sizeof(group), NULL);
-        str_printf(out, "ECDSA (%s)",
-                   strcmp(group, "prime256v1") == 0  ? "P-256"
-                   : strcmp(group, "secp384r1") == 0 ? "P-384"
-                   : strcmp(group, "secp521r1") == 0 ? "P-521"
-                                                     : group);
+        print_curve(out, "ECDSA", key);
         break;
     case EVP_PKEY_RSA:
     case EVP_PKEY_RSA_PSS:
@@ -41,7 +48,6 @@ static void print_key(struct str *out, EVP_PKEY *key, const char *rsa_name)
 static void print_key_exchange(struct str *out, SSL *ssl, bool is_server)
 {
     EVP_PKEY *key = NULL;
-    char group[64] = "";
 
     if (is_server)
         SSL_get_tmp_key(ssl, &key);
@@ -52,12 +58,7 @@ static void print_key_exchange(struct str *out, SSL *ssl, bool is_server)
     str_append_cstr(out, " key-exchange ");
     switch (EVP_PKEY_get_base_id(key)) {
     case EVP_PKEY_EC:
-        EVP_PKEY_get_group_name(key, group, sizeof(group), NULL);
-        str_printf(out, "ECDHE (%s)",
-                   strcmp(group, "prime256v1") == 0  ? "P-256"
-                   : strcmp(group, "secp384r1") == 0 ? "P-384"
-                   : strcmp(group, "secp521r1") == 0 ? "P-521"
-                                                     : group);
+        print_curve(out, "ECDHE", key);
         break;
     case EVP_PKEY_DH:
         str_printf(out, "DHE (%d bits)", EVP_PKEY_get_bits(key));
