@@ -1,17 +1,13 @@
 /* scale.c: how many processes, with which limits. What to do is decided in
  * limits.c and contain.c; here it is done. */
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
-#include "base/fd.h"
 #include "base/log.h"
 #include "master/master.h"
+#include "master/usage.h"
 #include "service/control.h"
 
 enum {
@@ -229,37 +225,10 @@ void scale_entry(struct service_entry *entry)
 
 /* --- every second --- */
 
-/* CPU time of the child's loop thread, from the kernel: a process may write what
- * it likes into its page. */
-static uint64_t cpu_ticks(pid_t pid)
-{
-    char path[64], text[512];
-    unsigned long user = 0, system = 0;
-    const char *fields;
-    int fd;
-    ssize_t n;
-
-    snprintf(path, sizeof(path), "/proc/%ld/task/%ld/stat", (long)pid, (long)pid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    n = read(fd, text, sizeof(text) - 1);
-    fd_close(&fd);
-    if (n <= 0)
-        return 0;
-    text[n] = '\0';
-    /* The name in parentheses may hold anything: the rest is behind the last one. */
-    fields = strrchr(text, ')');
-    if (fields == NULL || sscanf(fields + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
-                                 &user, &system) != 2)
-        return 0;
-    return (uint64_t)user + system;
-}
-
 static void measure(struct child *child, int64_t elapsed_ms)
 {
     static long ticks_per_second;
-    uint64_t now = cpu_ticks(child->pid),
+    uint64_t now = usage_cpu_ticks(child->pid),
              used = now > child->cpu_ticks ? now - child->cpu_ticks : 0;
 
     if (ticks_per_second == 0)

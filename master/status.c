@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "ipc/ipc.h"
 #include "master/master.h"
+#include "master/usage.h"
 #include "net/listen.h"
 #include "service/control.h"
 
@@ -49,28 +50,6 @@ static void put_named(struct str *out, const char *name, const char *text)
     put_text(out, text);
 }
 
-/* Resident memory in KiB, from the kernel. */
-static uint64_t resident_kib(pid_t pid)
-{
-    char path[64], text[128];
-    unsigned long size = 0, resident = 0;
-    int fd;
-    ssize_t n;
-
-    snprintf(path, sizeof(path), "/proc/%ld/statm", (long)pid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    n = read(fd, text, sizeof(text) - 1);
-    fd_close(&fd);
-    if (n <= 0)
-        return 0;
-    text[n] = '\0';
-    if (sscanf(text, "%lu %lu", &size, &resident) != 2)
-        return 0;
-    return resident * (uint64_t)(sysconf(_SC_PAGESIZE) / 1024);
-}
-
 static const char *state_name(const struct child *child)
 {
     switch (child->state) {
@@ -98,7 +77,7 @@ static void put_process(struct str *out, const struct child *child)
     put_number(out, "refused", page.refused);
     put_number(out, "cpu_permille", child->busy_permille);
     put_number(out, "cpu_ms", child->cpu_ticks * 1000 / (uint64_t)sysconf(_SC_CLK_TCK));
-    put_number(out, "memory_kib", resident_kib(child->pid));
+    put_number(out, "memory_kib", usage_resident_kib(child->pid));
     put_number(out, "tasks", page.tasks);
     put_number(out, "longest_turn_us", page.longest_turn_us);
     put_number(out, "log_dropped", page.log_dropped);
@@ -205,7 +184,7 @@ static void put_row(struct str *out, const struct child *child, const char *name
                (long)child->pid, state_name(child),
                (unsigned long long)(child->kind == SERVICE_AGENT ? page.work : page.clients), limit,
                child->busy_permille / 10, child->busy_permille % 10,
-               (unsigned long long)resident_kib(child->pid), hurts);
+               (unsigned long long)usage_resident_kib(child->pid), hurts);
 }
 
 static void put_rows(struct str *out, const struct service_entry *entry)
