@@ -35,10 +35,8 @@ enum asker {
 
 struct connection {
     struct list link;
-    struct ipc_conn *ipc;
+    struct ipc_server server;
     struct task *reader;
-    struct task_group requests;
-    struct task_semaphore slots;
     struct list exchanges;
     size_t exchange_count;
     uint64_t next_id; /* of exchanges */
@@ -60,7 +58,7 @@ struct pending {
 
 struct request {
     struct connection *connection;
-    struct ipc_in *message;
+    const struct ipc_in *message;
 };
 
 static struct {
@@ -113,7 +111,7 @@ static unsigned asker_of(uid_t uid)
 static void send_reply(struct request *r, struct ipc_out *reply)
 {
     /* When the asker is gone, nobody waits for the answer. */
-    (void)ipc_send(r->connection->ipc, reply, deadline_in(REPLY_TIMEOUT_MS));
+    (void)ipc_send(r->connection->server.conn, reply, deadline_in(REPLY_TIMEOUT_MS));
     ipc_out_fini(reply);
 }
 
@@ -400,67 +398,43 @@ static const struct {
     {"lookup", ASKER_SMTP | ASKER_STORE, answer_lookup},
 };
 
-static void answer(void *arg)
+static int answer(struct ipc_server *s, struct ipc_in *message)
 {
-    struct request *r = arg;
-    bool is_known = false;
+    struct request r = {CONTAINER_OF(s, struct connection, server), message};
 
-    for (size_t i = 0; i < COUNT_OF(requests) && !is_known; i++) {
-        if (!ipc_is(r->message, requests[i].kind))
+    for (size_t i = 0; i < COUNT_OF(requests); i++) {
+        if (!ipc_is(message, requests[i].kind))
             continue;
-        is_known = true;
-        if (requests[i].askers & r->connection->asker)
-            requests[i].answer(r);
+        if (requests[i].askers & r.connection->asker)
+            requests[i].answer(&r);
         else
-            reply_outcome(r, "bad", "not permitted");
+            reply_outcome(&r, "bad", "not permitted");
+        return 0;
     }
-    if (!is_known)
-        reply_outcome(r, "bad", "unknown request");
-    task_semaphore_give(&r->connection->slots);
-    ipc_in_free(r->message);
-    free(r);
+    reply_outcome(&r, "bad", "unknown request");
+    return 0;
 }
 
 /* --- connections --- */
 
-static void serve(struct connection *c)
-{
-    struct ipc_in *message;
-
-    while (task_semaphore_take(&c->slots, DEADLINE_NONE) == 0 &&
-           ipc_receive(c->ipc, &message, DEADLINE_NONE) == 0) {
-        struct request *r = NEW(struct request);
-        if (r == NULL) {
-            ipc_in_free(message);
-            return;
-        }
-        *r = (struct request){c, message};
-        if (task_group_spawn(&c->requests, "auth request", answer, r) < 0) {
-            ipc_in_free(message);
-            free(r);
-            return;
-        }
-    }
-}
-
 void server_run(int fd)
 {
     struct connection c = {.reader = task_self()};
+    struct ipc_conn *conn;
 
-    if (ipc_accept(&c.ipc, fd, "auth", PROTOCOL_VERSION, deadline_in(HELLO_TIMEOUT_MS)) < 0)
+    if (ipc_accept(&conn, fd, "auth", PROTOCOL_VERSION, deadline_in(HELLO_TIMEOUT_MS)) < 0)
         return;
-    c.asker = asker_of(ipc_peer_uid(c.ipc));
-    task_group_init(&c.requests);
-    task_semaphore_init(&c.slots, REQUESTS_AT_ONCE);
+    c.asker = asker_of(ipc_peer_uid(conn));
+    ipc_server_init(&c.server, conn, "auth request", REQUESTS_AT_ONCE, answer);
     list_init(&c.exchanges);
     list_append(&server.connections, &c.link);
-    serve(&c);
+    (void)ipc_server_run(&c.server);
     list_remove(&c.link);
     task_shield(true);
-    task_group_wait(&c.requests, DEADLINE_NONE);
+    task_group_wait(&c.server.answers, DEADLINE_NONE);
     LIST_FOR_SAFE(item, &c.exchanges)
     free_pending(&c, LIST_ITEM(item, struct pending, link));
-    ipc_close(c.ipc);
+    ipc_close(conn);
 }
 
 void server_drain(void)

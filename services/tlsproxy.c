@@ -180,27 +180,16 @@ static void serve_internet(struct service_client *client)
 
 /* --- requests: STARTTLS for login processes, signatures for smtpd --- */
 
-struct connection {
-    struct ipc_conn *ipc;
-    struct task_group requests;
-    struct task_semaphore slots;
-};
-
-struct request {
-    struct connection *connection;
-    struct ipc_in *message;
-};
-
-static void answer_starttls(struct request *r)
+static void answer_starttls(struct ipc_conn *conn, struct ipc_in *request)
 {
     struct ipc_out reply = {0};
     struct str tls = {0}, why = {0};
     struct span peer = SPAN_NONE;
     int fd = -1, plain = -1, rc = ERR_PROTOCOL;
 
-    (void)ipc_get(r->message, "peer", &peer);
+    (void)ipc_get(request, "peer", &peer);
     task_set_note(peer, SPAN_NONE);
-    if (ipc_is(r->message, "starttls") && ipc_take_fd(r->message, "client", &fd) == 0)
+    if (ipc_is(request, "starttls") && ipc_take_fd(request, "client", &fd) == 0)
         rc = service_client_admit();
     if (rc == 0) {
         rc = end_tls(fd, &plain, &tls, &why);
@@ -209,14 +198,14 @@ static void answer_starttls(struct request *r)
     } else {
         fd_close(&fd);
     }
-    ipc_begin_reply(&reply, r->message);
+    ipc_begin_reply(&reply, request);
     if (rc == 0) {
         ipc_put_fd(&reply, "plain", plain);
         ipc_put(&reply, "tls", str_span(&tls));
     } else {
         ipc_put(&reply, "reason", why.len > 0 ? str_span(&why) : span_cstr(error_text(rc)));
     }
-    (void)ipc_send(r->connection->ipc, &reply, deadline_in(HAND_OVER_TIMEOUT_MS));
+    (void)ipc_send(conn, &reply, deadline_in(HAND_OVER_TIMEOUT_MS));
     ipc_out_fini(&reply);
     fd_close(&plain);
     str_fini(&tls);
@@ -236,74 +225,59 @@ static void run_sign(void *arg)
     job->rc = tls_keyring_sign(shared.keys, &job->request, &job->signature);
 }
 
-static void answer_sign(struct request *r)
+static void answer_sign(struct ipc_conn *conn, const struct ipc_in *request)
 {
     struct sign_job job = {.rc = ERR_PROTOCOL};
     struct ipc_out reply = {0};
     int rc = ERR_PROTOCOL;
 
-    if (shared.keys != NULL && ipc_get(r->message, "key", &job.request.fingerprint) == 0 &&
-        ipc_get(r->message, "scheme", &job.request.scheme) == 0 &&
-        ipc_get(r->message, "digest", &job.request.digest) == 0 &&
-        ipc_get(r->message, "data", &job.request.data) == 0)
+    if (shared.keys != NULL && ipc_get(request, "key", &job.request.fingerprint) == 0 &&
+        ipc_get(request, "scheme", &job.request.scheme) == 0 &&
+        ipc_get(request, "digest", &job.request.digest) == 0 &&
+        ipc_get(request, "data", &job.request.data) == 0)
         rc = task_offload(TASK_POOL_CPU, run_sign, &job);
     if (rc == 0)
         rc = job.rc;
     if (rc < 0)
-        log_warn("process %ld: a signature was refused: %s", (long)ipc_peer_pid(r->connection->ipc),
+        log_warn("process %ld: a signature was refused: %s", (long)ipc_peer_pid(conn),
                  error_text(rc));
-    ipc_begin_reply(&reply, r->message);
+    ipc_begin_reply(&reply, request);
     if (rc == 0)
         ipc_put(&reply, "signature", str_span(&job.signature));
     else
         ipc_put(&reply, "reason", span_cstr(error_text(rc)));
-    (void)ipc_send(r->connection->ipc, &reply, deadline_in(HAND_OVER_TIMEOUT_MS));
+    (void)ipc_send(conn, &reply, deadline_in(HAND_OVER_TIMEOUT_MS));
     ipc_out_fini(&reply);
     str_fini(&job.signature);
 }
 
-static void answer(void *arg)
+static int answer(struct ipc_server *server, struct ipc_in *request)
 {
-    struct request *r = arg;
-
-    if (ipc_is(r->message, "sign"))
-        answer_sign(r);
+    if (ipc_is(request, "sign"))
+        answer_sign(server->conn, request);
     else
-        answer_starttls(r);
-    task_semaphore_give(&r->connection->slots);
-    ipc_in_free(r->message);
-    free(r);
+        answer_starttls(server->conn, request);
+    return 0;
 }
 
 static void serve_login(int fd)
 {
-    struct connection conn = {0};
-    struct ipc_in *message;
+    struct ipc_server server;
+    struct ipc_conn *conn;
 
-    if (ipc_accept(&conn.ipc, fd, TLSPROXY_PROTOCOL, TLSPROXY_PROTOCOL_VERSION,
+    if (ipc_accept(&conn, fd, TLSPROXY_PROTOCOL, TLSPROXY_PROTOCOL_VERSION,
                    deadline_in(HELLO_TIMEOUT_MS)) < 0)
         return;
-    task_group_init(&conn.requests);
-    task_semaphore_init(&conn.slots, REQUESTS_AT_ONCE);
-    while (task_semaphore_take(&conn.slots, DEADLINE_NONE) == 0 &&
-           ipc_receive(conn.ipc, &message, DEADLINE_NONE) == 0) {
-        struct request *r = NEW(struct request);
-        if (r != NULL)
-            *r = (struct request){&conn, message};
-        if (r == NULL || task_group_spawn(&conn.requests, "tls request", answer, r) < 0) {
-            ipc_in_free(message);
-            free(r);
-            task_semaphore_give(&conn.slots);
-        }
-    }
+    ipc_server_init(&server, conn, "tls request", REQUESTS_AT_ONCE, answer);
+    (void)ipc_server_run(&server);
     /* A reload ends this connection; handshakes that are under way get a little time. */
     if (task_is_cancelled()) {
         bool shield = task_shield(true);
-        task_group_wait(&conn.requests, deadline_in(DRAIN_MS));
+        task_group_wait(&server.answers, deadline_in(DRAIN_MS));
         task_shield(shield);
     }
-    task_group_end(&conn.requests);
-    ipc_close(conn.ipc);
+    task_group_end(&server.answers);
+    ipc_close(conn);
 }
 
 void tlsproxy_serve_client(struct service_client *client)

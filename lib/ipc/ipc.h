@@ -130,6 +130,30 @@ int ipc_start_reader(struct ipc_conn *c);
 /* Server side: begin the reply to a request (kind "reply", same id). */
 void ipc_begin_reply(struct ipc_out *m, const struct ipc_in *request);
 
+/* --- a server of one connection --- */
+
+/* Answers requests side by side, each in a task of its own; more than at_once of them
+ * wait in the peer's socket. Embedded in what the service keeps of a connection. */
+struct ipc_server;
+/* Runs in the request's task. The request is borrowed; the answer goes to s->conn. A
+ * negative code ends the connection. */
+typedef int ipc_answer_fn(struct ipc_server *s, struct ipc_in *request);
+
+struct ipc_server {
+    struct ipc_conn *conn;
+    const char *name; /* of the tasks */
+    ipc_answer_fn *answer;
+    struct task_group answers; /* those under way */
+    struct task_semaphore slots;
+};
+
+void ipc_server_init(struct ipc_server *s, struct ipc_conn *conn, const char *name, size_t at_once,
+                     ipc_answer_fn *answer);
+/* Until the connection ends, an answer failed, memory is out, or the task is cancelled:
+ * which of them. Answers may still be under way then: the caller waits for s->answers or
+ * ends them, and only then closes the connection. */
+TASK_WAITS int ipc_server_run(struct ipc_server *s);
+
 /* --- a client that reconnects --- */
 
 /* One shared connection to a service, made at the first call and again after it

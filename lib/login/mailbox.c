@@ -32,18 +32,6 @@ struct tally {
     size_t count;
 };
 
-/* A connection from a login process; requests may outlive its reader. */
-struct connection {
-    struct ipc_conn *ipc;
-    struct task_group requests;
-    struct task_semaphore slots;
-};
-
-struct request {
-    struct connection *connection;
-    struct ipc_in *message;
-};
-
 struct client {
     struct mailbox_session session;
     struct tally *tally;
@@ -181,27 +169,26 @@ refuse:
     return NULL;
 }
 
-static void reply(struct request *r, const char *why)
+static void reply(struct ipc_conn *conn, const struct ipc_in *request, const char *why)
 {
     struct ipc_out m = {0};
 
-    ipc_begin_reply(&m, r->message);
+    ipc_begin_reply(&m, request);
     ipc_put_bool(&m, "ok", why == NULL);
     if (why != NULL)
         ipc_put(&m, "reason", span_cstr(why));
     /* Without its login process the client still has its session. */
-    (void)ipc_send(r->connection->ipc, &m, deadline_in(REPLY_TIMEOUT_MS));
+    (void)ipc_send(conn, &m, deadline_in(REPLY_TIMEOUT_MS));
     ipc_out_fini(&m);
 }
 
-static void answer_session(void *arg)
+static int answer_session(struct ipc_server *server, struct ipc_in *request)
 {
-    struct request *r = arg;
     struct session_handover h;
     struct client *c = NULL;
     const char *why = "protocol";
 
-    if (session_decode(r->message, &h) == 0)
+    if (session_decode(request, &h) == 0)
         c = admit(&h, &why);
     if (c != NULL) {
         int rc = service_client_spawn(shared.protocol->name, run_session, c);
@@ -211,34 +198,21 @@ static void answer_session(void *arg)
             why = rc == ERR_LIMIT ? "limit" : "temporary";
         }
     }
-    reply(r, c != NULL ? NULL : why);
-    task_semaphore_give(&r->connection->slots);
-    ipc_in_free(r->message);
-    free(r);
+    reply(server->conn, request, c != NULL ? NULL : why);
+    return 0;
 }
 
 void mailbox_serve_client(struct service_client *client)
 {
-    struct connection conn = {0};
-    struct ipc_in *message;
+    struct ipc_server server;
+    struct ipc_conn *conn;
 
-    if (ipc_accept(&conn.ipc, client->fd, "session", PROTOCOL_VERSION,
-                   deadline_in(HELLO_TIMEOUT_MS)) < 0)
+    if (ipc_accept(&conn, client->fd, "session", PROTOCOL_VERSION, deadline_in(HELLO_TIMEOUT_MS)) <
+        0)
         return;
-    task_group_init(&conn.requests);
-    task_semaphore_init(&conn.slots, REQUESTS_AT_ONCE);
-    while (task_semaphore_take(&conn.slots, DEADLINE_NONE) == 0 &&
-           ipc_receive(conn.ipc, &message, DEADLINE_NONE) == 0) {
-        struct request *r = NEW(struct request);
-        if (r != NULL)
-            *r = (struct request){&conn, message};
-        if (r == NULL || task_group_spawn(&conn.requests, "hand-over", answer_session, r) < 0) {
-            ipc_in_free(message);
-            free(r);
-            task_semaphore_give(&conn.slots);
-        }
-    }
+    ipc_server_init(&server, conn, "hand-over", REQUESTS_AT_ONCE, answer_session);
+    (void)ipc_server_run(&server);
     task_shield(true);
-    task_group_wait(&conn.requests, DEADLINE_NONE);
-    ipc_close(conn.ipc);
+    task_group_wait(&server.answers, DEADLINE_NONE);
+    ipc_close(conn);
 }
