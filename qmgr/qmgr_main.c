@@ -12,6 +12,7 @@
 #include "qmgr/finish.h"
 #include "qmgr/ledger.h"
 #include "qmgr/offline.h"
+#include "qmgr/receiver.h"
 #include "service/service.h"
 #include "qmgr/tasks.h"
 #include "qmgr/transport.h"
@@ -65,7 +66,7 @@ static int on_start(const struct conf *conf)
     if (rc < 0)
         return rc;
     map_on_change(service_give_up);
-    commit_init(queue_fd);
+    receiver_init(queue_fd);
     tasks_init();
     for (int i = 0; i < WRITERS; i++)
         tasks_spawn("commit", commit_run_writer, NULL);
@@ -80,14 +81,14 @@ static int on_start(const struct conf *conf)
 
 static void on_client(struct service_client *client)
 {
-    commit_serve(client->fd);
+    receiver_serve(client->fd);
 }
 
 /* The next qmgr waits for the journal's lock: everybody asks that one again. */
 static void on_drain(void)
 {
     transport_close_all();
-    commit_close_all();
+    receiver_close_all();
 }
 
 static void on_stop(void)
@@ -95,7 +96,7 @@ static void on_stop(void)
     bool shield = task_shield(true);
 
     transport_close_all();
-    commit_close_all();
+    receiver_close_all();
     tasks_end();
     ledger_close();
     route_free(qmgr_config.route);
