@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "qmgr/assign.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "mail/address.h"
+#include "qmgr/assign.h"
 #include "qmgr/finish.h"
 #include "qmgr/transport.h"
 

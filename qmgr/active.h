@@ -9,8 +9,8 @@
 #include "qmgr/entry.h"
 #include "qmgr/ledger.h"
 #include "qmgr/record.h"
-#include "route/route.h"
 #include "qmgr/schedule.h"
+#include "route/route.h"
 
 /* The parameters of qmgr, read once. */
 struct qmgr_config {

@@ -7,15 +7,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "qmgr/active.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "ipc/ipc.h"
+#include "qmgr/active.h"
 #include "qmgr/list.h"
-#include "queue/admin.h"
 #include "qmgr/tasks.h"
 #include "qmgr/transport.h"
+#include "queue/admin.h"
 
 enum { APPLY_TRIES = 200, HELLO_MS = 10000, SEND_MS = 60000, BACKLOG = 64 };
 

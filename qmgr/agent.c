@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "queue/attr.h"
 #include "qmgr/transport.h"
+#include "queue/attr.h"
 
 enum { CAPACITY_MAX = 100000, ACKNOWLEDGE_MS = 1000 };
 

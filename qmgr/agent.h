@@ -4,8 +4,8 @@
 #ifndef QMGR_AGENT_H
 #define QMGR_AGENT_H
 
-#include "qmgr/active.h"
 #include "ipc/ipc.h"
+#include "qmgr/active.h"
 
 struct transport {
     struct list link;

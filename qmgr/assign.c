@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "queue/deliver.h"
 #include "qmgr/transport.h"
+#include "queue/deliver.h"
 
 enum { RECIPIENTS_OF_A_JOB_MAX = 1000, JOB_OCTETS_MAX = 40 << 10 };
 

@@ -4,11 +4,11 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "queue/queue.h"
 #include "qmgr/report.h"
+#include "qmgr/submit.h"
+#include "queue/queue.h"
 #include "route/route.h"
 #include "service/service.h"
-#include "qmgr/submit.h"
 
 enum { HELLO_MS = 10000, COPY_PIECE = 32768 };
 

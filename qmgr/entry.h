@@ -9,8 +9,8 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "journal/journal.h"
-#include "queue/id.h"
 #include "qmgr/schedule.h"
+#include "queue/id.h"
 
 enum entry_place {
     ENTRY_NOWHERE,

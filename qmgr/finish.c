@@ -2,13 +2,13 @@
 
 #include <errno.h>
 
-#include "qmgr/assign.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "mail/address.h"
-#include "queue/bounce.h"
+#include "qmgr/assign.h"
 #include "qmgr/tasks.h"
+#include "queue/bounce.h"
 
 /* One notification: recipients, and octets about them, which fit a message to bounce. */
 enum { NOTIFIED_AT_ONCE = 200, NOTIFIED_OCTETS_MAX = 40 << 10 };

@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "qmgr/active.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "qmgr/active.h"
 #include "queue/admin.h"
 
 enum { PACKET_MAX = 40 << 10, CONTENT_PIECE = 60000 };

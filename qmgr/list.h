@@ -3,8 +3,8 @@
 #define QMGR_LIST_H
 
 #include "base/array.h"
-#include "qmgr/entry.h"
 #include "ipc/ipc.h"
+#include "qmgr/entry.h"
 
 struct list_numbers {
     uint64_t *items;

@@ -5,14 +5,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "qmgr/admin.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "conf/conf.h"
+#include "qmgr/admin.h"
 #include "qmgr/ledger.h"
-#include "service/privileges.h"
 #include "qmgr/tasks.h"
+#include "service/privileges.h"
 
 static int queue_fd = -1, status = 1;
 

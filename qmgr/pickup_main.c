@@ -13,11 +13,11 @@
 #include "base/log.h"
 #include "intake/intake.h"
 #include "map/map.h"
+#include "qmgr/submit.h"
 #include "queue/drop.h"
 #include "queue/queue.h"
 #include "route/route.h"
 #include "service/service.h"
-#include "qmgr/submit.h"
 
 enum { READ_PIECE = 32768, NAME_MAX_OCTETS = 64 };
 #define ASIDE ".bad"

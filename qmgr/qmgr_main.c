@@ -3,19 +3,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
+#include "base/log.h"
 #include "map/map.h"
 #include "qmgr/active.h"
 #include "qmgr/admin.h"
-#include "base/error.h"
-#include "base/log.h"
 #include "qmgr/commit.h"
 #include "qmgr/finish.h"
 #include "qmgr/ledger.h"
 #include "qmgr/offline.h"
 #include "qmgr/receiver.h"
-#include "service/service.h"
 #include "qmgr/tasks.h"
 #include "qmgr/transport.h"
+#include "service/service.h"
 
 enum { WRITERS = 3, ROUTERS = 4, LOCK_WAIT_MS = 60000, LOCK_RETRY_MS = 50 };
 

@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "qmgr/agent.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "service/service.h"
+#include "qmgr/agent.h"
 #include "qmgr/tasks.h"
+#include "service/service.h"
 
 enum { CONNECT_MS = 10000, ENVELOPE_MAX = 48 << 10, DEFER_AT_ONCE = 256 };
 

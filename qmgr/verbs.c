@@ -1,9 +1,9 @@
 /* What an admin does with a message: flush, hold, release, requeue, delete. */
 #include <errno.h>
 
-#include "qmgr/active.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "qmgr/active.h"
 #include "qmgr/transport.h"
 
 /* Write what changed about a message that is not active: load, change, write. */

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "conf/expand.h"
 #include "conf/internal.h"
 #include "conf/main_cf.h"

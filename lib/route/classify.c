@@ -1,6 +1,6 @@
 /* classify.c: which address class a domain belongs to. */
-#include "mail/address.h"
 #include "base/error.h"
+#include "mail/address.h"
 #include "route/internal.h"
 
 struct span route_local_part(struct span address)

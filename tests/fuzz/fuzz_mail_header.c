@@ -1,9 +1,9 @@
 /* Fields, encoded words, dates. */
 #include <stdlib.h>
 
+#include "mail/charset.h"
 #include "mail/date.h"
 #include "mail/header.h"
-#include "mail/charset.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

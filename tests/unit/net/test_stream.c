@@ -6,8 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/unit/net/support_run.h"
 #include "tests/unit/net/support_peer.h"
+#include "tests/unit/net/support_run.h"
 
 static const deadline_t never = DEADLINE_NONE;
 
