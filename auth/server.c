@@ -20,7 +20,6 @@
 enum {
     PROTOCOL_VERSION = 1,
     TICKETS_MAX = 100000,
-    HELLO_TIMEOUT_MS = 10000,
     REPLY_TIMEOUT_MS = 10000,
     EXCHANGE_LIFETIME_MS = 300000,
     REQUESTS_AT_ONCE = 4096, /* of one process; further ones wait in its socket */
@@ -422,7 +421,7 @@ void server_run(int fd)
     struct connection c = {.reader = task_self()};
     struct ipc_conn *conn;
 
-    if (ipc_accept(&conn, fd, "auth", PROTOCOL_VERSION, deadline_in(HELLO_TIMEOUT_MS)) < 0)
+    if (ipc_accept(&conn, fd, "auth", PROTOCOL_VERSION, deadline_in(IPC_HELLO_MS)) < 0)
         return;
     c.asker = asker_of(ipc_peer_uid(conn));
     ipc_server_init(&c.server, conn, "auth request", REQUESTS_AT_ONCE, answer);

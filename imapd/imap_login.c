@@ -280,7 +280,7 @@ static void serve(struct login *l)
         say(&s, "* BYE Disconnected for inactivity.");
     }
     if (l->stream != NULL)
-        (void)stream_finish(l->stream, deadline_in(5000));
+        (void)stream_finish(l->stream, deadline_in(STREAM_FINISH_MS));
     reader_fini(&s.reader);
     arena_reset(&s.arena);
     str_fini(&s.tag);

@@ -453,7 +453,7 @@ void session_serve(struct mailbox_session *client)
     session_close_mailbox(&s);
     if (s.account != NULL)
         store_close(s.account);
-    (void)stream_finish(client->stream, deadline_in(5000));
+    (void)stream_finish(client->stream, deadline_in(STREAM_FINISH_MS));
     log_end(&s);
     reader_fini(&s.reader);
     arena_reset(&s.arena);

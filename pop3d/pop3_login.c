@@ -221,7 +221,7 @@ static void serve(struct login *l)
         }
     }
     if (l->stream != NULL)
-        (void)stream_finish(l->stream, deadline_in(5000));
+        (void)stream_finish(l->stream, deadline_in(STREAM_FINISH_MS));
     str_fini(&s.name);
 }
 

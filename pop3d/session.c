@@ -352,5 +352,5 @@ void session_serve(struct mailbox_session *client)
     task_shield(true);
     maildrop_close(&s.drop);
     if (!s.is_cut)
-        (void)stream_finish(client->stream, deadline_in(5000));
+        (void)stream_finish(client->stream, deadline_in(STREAM_FINISH_MS));
 }

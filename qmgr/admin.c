@@ -17,7 +17,7 @@
 #include "qmgr/transport.h"
 #include "queue/admin.h"
 
-enum { APPLY_TRIES = 200, HELLO_MS = 10000, SEND_MS = 60000, BACKLOG = 64 };
+enum { APPLY_TRIES = 200, SEND_MS = 60000, ACCEPT_RETRY_MS = 100, BACKLOG = 64 };
 
 static int listener = -1;
 
@@ -266,7 +266,7 @@ void admin_serve(int fd)
     struct ipc_conn *c;
     struct ipc_in *m;
     int rc = ipc_accept(&c, fd, QUEUE_ADMIN_PROTOCOL, QUEUE_ADMIN_PROTOCOL_VERSION,
-                        deadline_in(HELLO_MS));
+                        deadline_in(IPC_HELLO_MS));
 
     if (rc < 0)
         return;
@@ -297,7 +297,7 @@ void admin_run(void *arg)
 
         if (fd < 0) {
             /* Out of descriptors: not a busy loop. */
-            if (errno != EAGAIN && errno != EINTR && task_sleep(deadline_in(100)) < 0)
+            if (errno != EAGAIN && errno != EINTR && task_sleep(deadline_in(ACCEPT_RETRY_MS)) < 0)
                 break;
             continue;
         }

@@ -10,7 +10,7 @@
 #include "route/route.h"
 #include "service/service.h"
 
-enum { HELLO_MS = 10000, COPY_PIECE = 32768 };
+enum { COPY_PIECE = 32768 };
 
 static struct {
     const char *myhostname, *mail_name, *myorigin, *double_bounce_sender;
@@ -262,7 +262,7 @@ static void on_client(struct service_client *client)
     int rc = 0;
 
     if (ipc_accept(&c, client->fd, BOUNCE_PROTOCOL, BOUNCE_PROTOCOL_VERSION,
-                   deadline_in(HELLO_MS)) < 0)
+                   deadline_in(IPC_HELLO_MS)) < 0)
         return;
     task_group_init(&calls);
     while (rc == 0 && (rc = ipc_receive(c, &m, DEADLINE_NONE)) == 0)

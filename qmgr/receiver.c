@@ -15,7 +15,6 @@
 
 enum {
     IDS_MAX = 1024,
-    HELLO_MS = 10000,
     PARTS_MAX = 16, /* long envelopes that one receiver sends at once */
 };
 
@@ -329,7 +328,7 @@ void receiver_serve(int fd)
     r->references = 1;
     list_init(&r->parts);
     list_append(&receivers, &r->link);
-    rc = ipc_accept(&r->ipc, fd, QUEUE_PROTOCOL, QUEUE_PROTOCOL_VERSION, deadline_in(HELLO_MS));
+    rc = ipc_accept(&r->ipc, fd, QUEUE_PROTOCOL, QUEUE_PROTOCOL_VERSION, deadline_in(IPC_HELLO_MS));
     while (rc == 0 && r->ipc != NULL) {
         rc = ipc_receive(r->ipc, &request, DEADLINE_NONE);
         if (rc == 0)

@@ -87,7 +87,8 @@ static void serve(struct service_client *client)
     struct peer peer = {0};
     struct ipc_conn *conn = NULL;
     struct ipc_in *request;
-    int code = ipc_accept(&conn, client->fd, ANVIL_PROTOCOL, ANVIL_VERSION, deadline_in(10000));
+    int code =
+        ipc_accept(&conn, client->fd, ANVIL_PROTOCOL, ANVIL_VERSION, deadline_in(IPC_HELLO_MS));
 
     while (code == 0) {
         code = ipc_receive(conn, &request, DEADLINE_NONE);

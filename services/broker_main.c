@@ -13,10 +13,7 @@
 #include "map/broker.h"
 #include "service/service.h"
 
-enum {
-    HELLO_MS = 10000,
-    LOOKUPS_AT_ONCE = 64, /* of one process; further ones wait in its socket */
-};
+enum { LOOKUPS_AT_ONCE = 64 }; /* of one process; further ones wait in its socket */
 
 static struct broker_tables *tables;
 
@@ -38,7 +35,8 @@ static void serve(struct service_client *client)
     struct ipc_conn *conn;
     int error;
 
-    if (ipc_accept(&conn, client->fd, BROKER_PROTOCOL, BROKER_VERSION, deadline_in(HELLO_MS)) < 0)
+    if (ipc_accept(&conn, client->fd, BROKER_PROTOCOL, BROKER_VERSION, deadline_in(IPC_HELLO_MS)) <
+        0)
         return;
     ipc_server_init(&server, conn, "lookup", LOOKUPS_AT_ONCE, answer);
     error = ipc_server_run(&server);

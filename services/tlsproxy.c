@@ -15,7 +15,6 @@
 #include "net/tlsproxy.h"
 
 enum {
-    HELLO_TIMEOUT_MS = 10000,
     HAND_OVER_TIMEOUT_MS = 30000,
     DRAIN_MS = 5000,
     REQUESTS_AT_ONCE = 4096,     /* of one process; further ones wait in its socket */
@@ -266,7 +265,7 @@ static void serve_login(int fd)
     struct ipc_conn *conn;
 
     if (ipc_accept(&conn, fd, TLSPROXY_PROTOCOL, TLSPROXY_PROTOCOL_VERSION,
-                   deadline_in(HELLO_TIMEOUT_MS)) < 0)
+                   deadline_in(IPC_HELLO_MS)) < 0)
         return;
     ipc_server_init(&server, conn, "tls request", REQUESTS_AT_ONCE, answer);
     (void)ipc_server_run(&server);

@@ -9,12 +9,14 @@
 #include "service/service.h"
 #include "smtpd/session.h"
 
+enum { AUTH_LOOKUP_MS = 60000 };
+
 static struct server the_server; /* made by on_load, immutable from on_start on */
 
 static int ask_auth(struct span address, struct str *value)
 {
     str_clear(value);
-    return auth_lookup(the_server.auth, address, value, deadline_in(60000));
+    return auth_lookup(the_server.auth, address, value, deadline_in(AUTH_LOOKUP_MS));
 }
 
 static int on_load(const struct conf *conf, struct str *why)

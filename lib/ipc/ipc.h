@@ -28,6 +28,7 @@ enum {
     IPC_FDS_MAX = 16,           /* descriptors of one message */
     IPC_VALUES_MAX = 8192,      /* values of one message */
     IPC_NAME_MAX = 64,          /* octets of a kind or a name */
+    IPC_HELLO_MS = 10000,       /* a service waits this long for a client's hello */
 };
 
 /* --- building a message --- */

@@ -15,6 +15,7 @@ enum {
     AUTH_TIMEOUT_MS = 60000,
     TLS_TIMEOUT_MS = 60000,
     HAND_OVER_TIMEOUT_MS = 30000,
+    REPLY_TIMEOUT_MS = 10000,
     PROTOCOL_VERSION = 1,
     ROUNDS_MAX = 8, /* of a SASL exchange */
     RESPONSE_LINE_MAX = 16384,
@@ -155,7 +156,8 @@ static void serve_tlsproxy(int fd)
     struct ipc_conn *conn;
     struct ipc_in *m;
 
-    if (ipc_accept(&conn, fd, LOGIN_PROTOCOL, LOGIN_PROTOCOL_VERSION, deadline_in(10000)) < 0)
+    if (ipc_accept(&conn, fd, LOGIN_PROTOCOL, LOGIN_PROTOCOL_VERSION, deadline_in(IPC_HELLO_MS)) <
+        0)
         return;
     while (ipc_receive(conn, &m, DEADLINE_NONE) == 0) {
         const char *why = accept_arrival(m);
@@ -164,7 +166,7 @@ static void serve_tlsproxy(int fd)
         ipc_put_bool(&reply, "ok", why == NULL);
         ipc_put(&reply, "reason", span_cstr(why));
         ipc_in_free(m);
-        (void)ipc_send(conn, &reply, deadline_in(10000));
+        (void)ipc_send(conn, &reply, deadline_in(REPLY_TIMEOUT_MS));
         ipc_out_fini(&reply);
     }
     ipc_close(conn);

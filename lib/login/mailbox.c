@@ -12,7 +12,6 @@
 
 enum {
     PROTOCOL_VERSION = 1,
-    HELLO_TIMEOUT_MS = 10000,
     REDEEM_TIMEOUT_MS = 30000,
     REPLY_TIMEOUT_MS = 10000,
     REQUESTS_AT_ONCE = 1024, /* of one process; further ones wait in its socket */
@@ -207,8 +206,7 @@ void mailbox_serve_client(struct service_client *client)
     struct ipc_server server;
     struct ipc_conn *conn;
 
-    if (ipc_accept(&conn, client->fd, "session", PROTOCOL_VERSION, deadline_in(HELLO_TIMEOUT_MS)) <
-        0)
+    if (ipc_accept(&conn, client->fd, "session", PROTOCOL_VERSION, deadline_in(IPC_HELLO_MS)) < 0)
         return;
     ipc_server_init(&server, conn, "hand-over", REQUESTS_AT_ONCE, answer_session);
     (void)ipc_server_run(&server);

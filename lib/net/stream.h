@@ -84,6 +84,7 @@ TASK_WAITS int stream_shutdown(struct stream *s, deadline_t deadline);
  * it still says. Closed any earlier, TCP may take back what the peer has not read,
  * and tlsproxy would take it for a crash (net/pump.h). Without an error, or 0, the
  * peer has all we said. */
+enum { STREAM_FINISH_MS = 5000 }; /* enough for a peer that is there */
 TASK_WAITS int stream_finish(struct stream *s, deadline_t deadline);
 
 /* --- TLS (tls.h) --- */

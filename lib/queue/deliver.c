@@ -446,7 +446,8 @@ void deliver_serve(int fd, const struct deliver_agent *agent)
     task_cond_init(&c.changed);
     task_group_init(&c.tasks);
     task_group_init(&sender);
-    if (ipc_accept(&c.ipc, fd, DELIVER_PROTOCOL, DELIVER_PROTOCOL_VERSION, deadline_in(10000)) < 0)
+    if (ipc_accept(&c.ipc, fd, DELIVER_PROTOCOL, DELIVER_PROTOCOL_VERSION,
+                   deadline_in(IPC_HELLO_MS)) < 0)
         return;
     ipc = c.ipc;
     list_append(&connections, &c.link);
