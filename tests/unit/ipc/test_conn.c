@@ -601,91 +601,6 @@ TASK_TEST(calls_wait_for_a_service)
     stop_listener(&l);
 }
 
-/* --- a server of one connection --- */
-
-struct counting {
-    struct ipc_server server;
-    unsigned under_way, most;
-};
-
-static int answer_slowly(struct ipc_server *s, struct ipc_in *request)
-{
-    struct counting *k = CONTAINER_OF(s, struct counting, server);
-    struct ipc_out reply = {0};
-    struct span text;
-    int rc = ipc_get(request, "text", &text);
-
-    k->under_way++;
-    k->most = k->most > k->under_way ? k->most : k->under_way;
-    if (rc == 0)
-        rc = task_sleep(deadline_in(20));
-    ipc_begin_reply(&reply, request);
-    ipc_put(&reply, "text", text);
-    if (rc == 0)
-        rc = ipc_send(s->conn, &reply, never);
-    ipc_out_fini(&reply);
-    k->under_way--;
-    return rc;
-}
-
-static void serve_counting(void *arg)
-{
-    struct counting *k = arg;
-
-    assert_int_equal(ipc_server_run(&k->server), ERR_NOT_FOUND);
-    assert_int_equal(task_group_wait(&k->server.answers, never), 0);
-    ipc_close(k->server.conn);
-}
-
-struct accepting {
-    int fd;
-    struct ipc_conn *conn;
-};
-
-static void accept_end(void *arg)
-{
-    struct accepting *a = arg;
-
-    assert_int_equal(ipc_accept(&a->conn, a->fd, "test", 1, never), 0);
-}
-
-TASK_TEST(a_server_answers_side_by_side)
-{
-    struct task_group servers, group;
-    struct caller callers[5];
-    struct counting k = {0};
-    struct accepting accepted;
-    struct ipc_conn *c;
-    struct ipc_out bad = {0};
-    struct ipc_in *reply;
-    int pair[2];
-
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
-    accepted = (struct accepting){.fd = pair[0]};
-    task_group_init(&servers);
-    task_group_init(&group);
-    assert_int_equal(task_group_spawn(&group, "accept", accept_end, &accepted), 0);
-    assert_int_equal(ipc_client(&c, pair[1], "test", 1, never), 0);
-    assert_int_equal(task_group_wait(&group, never), 0);
-    ipc_server_init(&k.server, accepted.conn, "answer", 2, answer_slowly);
-    assert_int_equal(task_group_spawn(&servers, "server", serve_counting, &k), 0);
-    assert_int_equal(ipc_start_reader(c), 0);
-    for (int i = 0; i < 5; i++) {
-        callers[i] = (struct caller){c, i, 1};
-        assert_int_equal(task_group_spawn(&group, "caller", call_once, &callers[i]), 0);
-    }
-    assert_int_equal(task_group_wait(&group, never), 0);
-    for (int i = 0; i < 5; i++)
-        assert_int_equal(callers[i].rc, 0);
-    assert_int_equal(k.most, 2);
-    /* An answer that fails ends the connection. */
-    ipc_begin(&bad, "echo");
-    assert_true(ipc_call(c, &bad, &reply, deadline_in(5000)) < 0);
-    ipc_out_fini(&bad);
-    assert_int_equal(task_group_wait(&servers, never), 0);
-    ipc_close(c);
-}
-
 static int make_directory(void **state)
 {
     return mkdtemp(directory) == NULL ? -1 : 0;
@@ -716,7 +631,6 @@ int main(void)
         cmocka_unit_test(cancelled_receive_leaves_the_connection),
         cmocka_unit_test(client_reconnects),
         cmocka_unit_test(calls_wait_for_a_service),
-        cmocka_unit_test(a_server_answers_side_by_side),
     };
 
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
