@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 
-bool parse_is_atom_char(char c)
+static bool is_atom_char(char c)
 {
     unsigned char octet = (unsigned char)c;
 
@@ -34,7 +34,7 @@ static int take_run(struct parse *p, const char *also, struct span *out)
 {
     size_t n = 0;
 
-    while (n < p->rest.n && (parse_is_atom_char(p->rest.p[n]) ||
+    while (n < p->rest.n && (is_atom_char(p->rest.p[n]) ||
                              (p->rest.p[n] != '\0' && strchr(also, p->rest.p[n]) != NULL)))
         n++;
     if (n == 0)
@@ -195,7 +195,7 @@ bool parse_word(struct parse *p, const char *word)
     struct span want = span_cstr(word);
 
     if (!span_istarts(p->rest, want) ||
-        (p->rest.n > want.n && parse_is_atom_char(p->rest.p[want.n]) && p->rest.p[want.n] != '['))
+        (p->rest.n > want.n && is_atom_char(p->rest.p[want.n]) && p->rest.p[want.n] != '['))
         return false;
     p->rest = span_drop(p->rest, want.n);
     return true;

@@ -52,6 +52,4 @@ struct parse_set {
 enum { PARSE_RANGES_MAX = 65536 };
 int parse_sequence_set(struct parse *p, struct parse_set *out);
 
-bool parse_is_atom_char(char c);
-
 #endif

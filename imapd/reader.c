@@ -142,7 +142,9 @@ int reader_take_literal(struct reader *r, deadline_t deadline)
     return rc;
 }
 
-int reader_skip_literal(struct reader *r, deadline_t deadline)
+/* Read and drop a literal that was sent without being asked for; a synchronising one
+ * is not sent once the command was answered. */
+static int skip_literal(struct reader *r, deadline_t deadline)
 {
     uint64_t left = r->is_synchronising ? 0 : r->literal_size;
     struct span octets;
@@ -163,7 +165,7 @@ int reader_skip_rest(struct reader *r, deadline_t deadline)
     int rc = 0;
 
     while (rc == 0 && r->has_literal && !r->is_synchronising) {
-        rc = reader_skip_literal(r, deadline);
+        rc = skip_literal(r, deadline);
         str_clear(&r->text);
         r->lines = 0;
         if (rc == 0)

@@ -32,16 +32,13 @@ void reader_fini(struct reader *r);
 void reader_clear(struct reader *r);
 
 /* Add the next line to the text. If it ends with a literal's size, has_literal is
- * set and the caller goes on with reader_take_literal(), reader_skip_literal() or
+ * set and the caller goes on with reader_take_literal(), reader_skip_rest() or
  * reads the octets from the stream itself; then with the next line. ERR_TOO_LONG: the
  * line was skipped; what the stream gives otherwise. */
 TASK_WAITS int reader_line(struct reader *r, deadline_t deadline);
 /* Ask for the literal if the client waits for that, and add it to the text.
  * ERR_LIMIT when it is over literal_limit (nothing was read or asked for). */
 TASK_WAITS int reader_take_literal(struct reader *r, deadline_t deadline);
-/* Read and drop a literal that was sent without being asked for; a synchronising one
- * is not sent once the command was answered. */
-TASK_WAITS int reader_skip_literal(struct reader *r, deadline_t deadline);
 
 /* Read and drop what the client sends of this command without being asked, when it was
  * answered before its end: a literal that is pending, and what follows it. */

@@ -54,7 +54,7 @@ struct listener *listener_adopt(const char *key, const char *label, int fd)
     return l;
 }
 
-void listener_free(struct listener *l)
+static void listener_free(struct listener *l)
 {
     list_remove(&l->link);
     fd_close(&l->fd);

@@ -120,7 +120,6 @@ void listeners_sweep(void);
 /* A task of its own for every listener with a user: spawns when somebody waits. */
 int listeners_watch(void);
 struct listener *listener_adopt(const char *key, const char *label, int fd);
-void listener_free(struct listener *listener);
 
 /* --- spawn.c --- */
 
@@ -168,9 +167,6 @@ void watch_files(void);
 
 /* --- status.c --- */
 
-/* What "waypost status" shows. */
-int status_json(struct str *out);
-int status_text(struct str *out);
 /* The task that serves the socket "control". */
 void status_serve(void *listener_fd);
 

@@ -148,7 +148,7 @@ static void put_entry(struct str *out, const struct service_entry *entry)
     str_append_char(out, '}');
 }
 
-int status_json(struct str *out)
+static int status_json(struct str *out)
 {
     bool is_first = true;
 
@@ -207,7 +207,7 @@ static void put_rows(struct str *out, const struct service_entry *entry)
     }
 }
 
-int status_text(struct str *out)
+static int status_text(struct str *out)
 {
     str_printf(out, "the mail system is running: PID: %ld, configuration %s, generation %u\n\n",
                (long)getpid(), master.config_directory, master.generation);

@@ -77,7 +77,8 @@ void large_use(uint64_t file)
     note(file, false);
 }
 
-void large_claim(uint64_t file)
+/* A receiver has it open and has not yet committed it. */
+static void claim(uint64_t file)
 {
     note(file, true);
 }
@@ -144,7 +145,7 @@ int ledger_new_file(uint64_t *file, int *fd)
         rc = job.rc;
     if (rc < 0)
         return rc;
-    large_claim(job.file);
+    claim(job.file);
     *file = job.file;
     *fd = job.fd;
     return 0;

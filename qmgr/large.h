@@ -16,8 +16,6 @@ void large_fini(void);
 /* A message names this file (0: none) / no longer. */
 void large_use(uint64_t file);
 void large_forget(uint64_t file);
-/* A receiver has it open and has not yet committed it. */
-void large_claim(uint64_t file);
 void large_unlink_later(uint64_t file);
 
 #endif

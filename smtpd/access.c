@@ -279,7 +279,8 @@ static bool is_number(struct span word)
     return word.n > 0;
 }
 
-enum restrict_verdict access_apply(struct session *s, const char *table, struct span value,
+/* What an access table's result means. */
+static enum restrict_verdict apply(struct session *s, const char *table, struct span value,
                                    struct span subject, const char *class)
 {
     struct access a = {.s = s, .table = table, .subject = subject, .class = class};
@@ -319,7 +320,7 @@ static enum restrict_verdict find(struct session *s, const struct restriction *r
     else if (rc < 0)
         verdict = restrict_table_failed(s);
     else
-        verdict = access_apply(s, map_name(r->table), str_span(&value), subject, class);
+        verdict = apply(s, map_name(r->table), str_span(&value), subject, class);
     str_fini(&value);
     return verdict;
 }

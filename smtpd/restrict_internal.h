@@ -73,10 +73,6 @@ void restrict_defer_if_permit(struct session *s, const char *fmt, ...) PRINTF_LI
 /* Run a compiled list; the text of an access table is one too. */
 TASK_WAITS enum restrict_verdict restrict_run_list(struct session *s,
                                                    const struct restriction_list *list);
-/* access.c: what an access table's result means. */
-TASK_WAITS enum restrict_verdict access_apply(struct session *s, const char *table,
-                                              struct span value, struct span subject,
-                                              const char *class);
 
 /* Does the recipient (the sender) exist in the tables of its class? */
 TASK_WAITS enum restrict_verdict restrict_unlisted_recipient(struct session *s);

@@ -35,9 +35,6 @@ int postconf_show_fields(const struct postconf *p, char **names, size_t count);
 /* -m */
 void postconf_show_types(void);
 
-/* One logical line with its white space made even, folded when asked. */
-void postconf_print_line(unsigned flags, const char *text);
-
 enum postconf_edit { POSTCONF_SET, POSTCONF_COMMENT, POSTCONF_REMOVE };
 /* -e name=value..., -# name..., -X name...: edit DIR/main.cf, keeping comments,
  * owner and mode; the new file replaces the old one at once. 0 or 1. */

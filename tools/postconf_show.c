@@ -15,7 +15,8 @@
 
 enum { LINE_LIMIT = 80, INDENT = 4 };
 
-void postconf_print_line(unsigned flags, const char *text)
+/* One logical line with its white space made even, folded when asked. */
+static void print_line(unsigned flags, const char *text)
 {
     struct span rest = span_cstr(text), word;
     size_t length = 0;
@@ -78,7 +79,7 @@ static void show_one(const struct postconf *p, const char *name, const char *val
     if ((p->flags & POSTCONF_HIDE_NAME) == 0)
         str_printf(&line, "%s = ", name);
     str_append_cstr(&line, value);
-    postconf_print_line(p->flags, str_cstr(&line));
+    print_line(p->flags, str_cstr(&line));
     str_fini(&line);
     str_fini(&text);
 }

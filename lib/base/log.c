@@ -40,7 +40,7 @@ void log_set_level(enum log_level level)
     the_level = level;
 }
 
-bool log_is_enabled(enum log_level level)
+static bool is_enabled(enum log_level level)
 {
     return level >= the_level;
 }
@@ -130,13 +130,13 @@ static void emit(enum log_level level, const char *fmt, va_list ap)
     errno = saved_errno;
 }
 
-#define EMIT(level)                \
-    do {                           \
-        va_list ap;                \
-        va_start(ap, fmt);         \
-        if (log_is_enabled(level)) \
-            emit(level, fmt, ap);  \
-        va_end(ap);                \
+#define EMIT(level)               \
+    do {                          \
+        va_list ap;               \
+        va_start(ap, fmt);        \
+        if (is_enabled(level))    \
+            emit(level, fmt, ap); \
+        va_end(ap);               \
     } while (0)
 
 void log_error(const char *fmt, ...)

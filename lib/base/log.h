@@ -36,7 +36,6 @@ void log_set_tag(const char *tag);
 const char *log_tag(void);
 /* Lines below this level are dropped; default INFO. */
 void log_set_level(enum log_level level);
-bool log_is_enabled(enum log_level level);
 
 void log_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_warn(const char *fmt, ...) PRINTF_LIKE(1, 2);

@@ -149,7 +149,9 @@ static int check_list(const struct conf *conf, struct span list, struct span *ba
     return 0;
 }
 
-int restrictions_check(const struct conf *conf, struct span list, struct span *bad)
+/* Without opening tables: 0, or ERR_NOT_SUPPORTED with *bad naming the first word of
+ * list that is not implemented (a restriction class of conf is fine). */
+static int check_text(const struct conf *conf, struct span list, struct span *bad)
 {
     return check_list(conf, list, bad, 0);
 }
@@ -192,7 +194,7 @@ int restrictions_check_all(const struct conf *conf, struct str *why)
     for (size_t i = 0; i < COUNT_OF(parameters); i++) {
         struct span bad;
 
-        if (restrictions_check(conf, span_cstr(conf_string(conf, parameters[i])), &bad) != 0) {
+        if (check_text(conf, span_cstr(conf_string(conf, parameters[i])), &bad) != 0) {
             str_printf(why, "%s: %.*s: unknown or unsupported restriction", parameters[i],
                        SPAN_ARG(bad));
             return ERR_NOT_SUPPORTED;

@@ -30,9 +30,6 @@ const char *restriction_name(size_t index);
  * commas. */
 bool restriction_next_word(struct span *rest, struct span *word);
 
-/* Check without opening tables: 0, or ERR_NOT_SUPPORTED with *bad naming the first
- * word of list that is not implemented (a restriction class of conf is fine). */
-int restrictions_check(const struct conf *conf, struct span list, struct span *bad);
 /* Every list parameter and class of conf, and that mail relay control is there at
  * all. ERR_NOT_SUPPORTED with the reason in *why. */
 int restrictions_check_all(const struct conf *conf, struct str *why);

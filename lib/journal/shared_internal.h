@@ -48,15 +48,12 @@ struct journal_shared {
 /* Under the lock. Find the end, running recovery when the hint does not count. */
 int shared_find_end(struct journal_shared *j);
 int shared_write_hint(struct journal_shared *j);
-/* Append one of the library's own records; it is not synced. */
-int shared_append_own(struct journal_shared *j, struct journal_record *record, uint64_t limit);
 /* Write SEAL unless it is there, and make the next segment. */
 int shared_seal(struct journal_shared *j, bool want_snapshot);
 int shared_sync_active(struct journal_shared *j);
 int shared_reserve(struct journal_shared *j, uint64_t number);
 /* Octets written at the end's aligned place; zeros go ahead of them. */
 int shared_write(struct journal_shared *j, const void *data, size_t n, uint64_t offset);
-void shared_set_active(struct journal_shared *j, struct open_segment *s);
 uint64_t shared_seal_room(const struct journal_shared *j);
 
 #endif

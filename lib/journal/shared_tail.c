@@ -20,7 +20,7 @@ uint64_t shared_seal_room(const struct journal_shared *j)
     return j->options.alignment > 64 ? j->options.alignment : 64;
 }
 
-void shared_set_active(struct journal_shared *j, struct open_segment *s)
+static void set_active(struct journal_shared *j, struct open_segment *s)
 {
     if (j->active != s)
         segment_close(&j->active);
@@ -82,7 +82,8 @@ int shared_write(struct journal_shared *j, const void *data, size_t n, uint64_t 
     return rc;
 }
 
-int shared_append_own(struct journal_shared *j, struct journal_record *record, uint64_t limit)
+/* Append one of the library's own records; it is not synced. */
+static int append_own(struct journal_shared *j, struct journal_record *record, uint64_t limit)
 {
     uint64_t offset = format_align(j->end.offset, j->options.alignment);
     uint64_t size = format_align(scan_record_length(record), 8);
@@ -125,7 +126,7 @@ int shared_reserve(struct journal_shared *j, uint64_t number)
 {
     struct journal_record record = {.kind = JOURNAL_RESERVE};
     uint64_t base = number > j->end.limit ? number : j->end.limit;
-    int rc = shared_append_own(j, &record, base + j->options.reserve);
+    int rc = append_own(j, &record, base + j->options.reserve);
 
     if (rc == 0 && RULE(RULE_RESERVE_SYNC))
         rc = shared_sync_active(j);
@@ -228,7 +229,7 @@ static int read_hint(struct journal_shared *j)
                                  .limit = h.limit,
                                  .prev = h.prev,
                                  .last_kind = kind};
-    shared_set_active(j, j->active);
+    set_active(j, j->active);
     scan_resume(&j->end, &at);
     j->end.last = h.last;
     return 0;
@@ -259,7 +260,7 @@ static int walk(struct journal_shared *j)
             segment_close(&next);
             return rc < 0 ? rc : passed;
         }
-        shared_set_active(j, next);
+        set_active(j, next);
     }
 }
 
@@ -283,7 +284,7 @@ static int find_newest(struct journal_shared *j, bool *newer)
         rc = RULE(RULE_SEAL_REPEAT) ? segment_begins(s, NULL) : 1;
         if (rc > 0) {
             *newer = i < list.numbers.len;
-            shared_set_active(j, s);
+            set_active(j, s);
             break;
         }
         segment_close(&s);
@@ -332,7 +333,7 @@ static int recover(struct journal_shared *j)
             return rc;
     }
     struct journal_record record = {.kind = JOURNAL_RESERVE};
-    rc = shared_append_own(j, &record, j->end.limit + j->options.reserve);
+    rc = append_own(j, &record, j->end.limit + j->options.reserve);
     if (rc == 0 && RULE(RULE_JUMP_SYNC))
         rc = shared_sync_active(j);
     return rc < 0 ? rc : shared_write_hint(j);
@@ -409,10 +410,10 @@ static int make_segment(struct journal_shared *j, uint64_t number, struct str *s
         segment_close(&s);
         return rc;
     }
-    shared_set_active(j, s);
+    set_active(j, s);
     j->end.number = last_number;
     j->end.limit = limit;
-    return shared_append_own(j, &record, limit);
+    return append_own(j, &record, limit);
 }
 
 static int take_snapshot(struct journal_shared *j, bool is_wanted, struct str *out)
@@ -438,7 +439,7 @@ int shared_seal(struct journal_shared *j, bool want_snapshot)
     int rc = FAULT("journal_seal");
 
     if (rc == 0 && j->end.last_kind != JOURNAL_SEAL)
-        rc = shared_append_own(j, &seal, j->end.limit);
+        rc = append_own(j, &seal, j->end.limit);
     if (rc == 0 && RULE(RULE_SEAL_SYNC))
         rc = shared_sync_active(j);
     if (rc == 0)

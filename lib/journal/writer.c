@@ -59,7 +59,8 @@ static struct journal_batch *new_batch(struct journal_writer *w)
     return b;
 }
 
-int writer_begin_batch(struct journal_writer *w)
+/* A batch at the active segment's end. */
+static int begin_batch(struct journal_writer *w)
 {
     struct segment *active = writer_active(w);
     struct journal_batch *b = new_batch(w);
@@ -125,7 +126,7 @@ int writer_add_own(struct journal_writer *w, enum journal_kind kind)
     int rc;
 
     if (w->open == NULL) {
-        rc = writer_begin_batch(w);
+        rc = begin_batch(w);
         if (rc < 0)
             return rc;
     }
@@ -165,7 +166,7 @@ static int open_segment(struct journal_writer *w, uint64_t slot)
         s->header.nonce = RULE(RULE_NONCE) ? random_u64() : s->header.number;
     w->end = 0;
     w->prev = (uint32_t)s->header.nonce;
-    rc = writer_begin_batch(w);
+    rc = begin_batch(w);
     if (rc < 0)
         return rc;
     block = extend(w->open, SEGMENT_HEADER_SIZE);
@@ -242,7 +243,7 @@ static int make_room(struct journal_writer *w, uint64_t size)
     if (w->open == NULL) {
         if (format_align(w->end, w->options.alignment) + need > writer_room_end(w))
             return writer_switch_segment(w);
-        return writer_begin_batch(w);
+        return begin_batch(w);
     }
     return 0;
 }

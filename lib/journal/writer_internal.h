@@ -78,12 +78,9 @@ struct segment *writer_active(const struct journal_writer *w);
 int writer_switch_segment(struct journal_writer *w);
 /* Append one of the library's own records to the open batch (room is there). */
 int writer_add_own(struct journal_writer *w, enum journal_kind kind);
-/* A batch at the active segment's end. */
-int writer_begin_batch(struct journal_writer *w);
 /* Write and sync everything that waits, here and now (start only). */
 int writer_write_out(struct journal_writer *w);
 /* Behind the last place where a record may end: a SEAL fits always. */
 uint64_t writer_room_end(const struct journal_writer *w);
-int writer_load(struct journal_writer *w, journal_record_fn *each, void *arg);
 
 #endif

@@ -231,7 +231,7 @@ static void find_damage(struct journal_writer *w)
     }
 }
 
-int writer_load(struct journal_writer *w, journal_record_fn *each, void *arg)
+static int load(struct journal_writer *w, journal_record_fn *each, void *arg)
 {
     struct loading l = {.each = each, .arg = arg};
     int rc = load_slots(w);
@@ -370,7 +370,7 @@ static int open_writer(struct journal_writer *w, journal_record_fn *each, void *
     if (rc == 0)
         rc = w->lock->ops->lock(w->lock, DISK_LOCK_APPEND, false);
     if (rc == 0)
-        rc = writer_load(w, each, arg);
+        rc = load(w, each, arg);
     if (rc == 0)
         rc = sync_everything(w);
     if (rc == 0)

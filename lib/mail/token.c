@@ -117,7 +117,7 @@ int token_atom(struct token_reader *r, struct str *out)
     return token_skip_blanks(r);
 }
 
-int token_dot_atom(struct token_reader *r, struct str *out)
+static int dot_atom(struct token_reader *r, struct str *out)
 {
     if (token_at_end(r) || !token_is_atext(*r->p))
         return -1;
@@ -248,5 +248,5 @@ int token_domain(struct token_reader *r, struct str *out)
     r->p++;
     if (token_skip_blanks(r) <= 0)
         return -1;
-    return *r->p == '[' ? domain_literal(r, out) : token_dot_atom(r, out);
+    return *r->p == '[' ? domain_literal(r, out) : dot_atom(r, out);
 }

@@ -41,7 +41,6 @@ int token_skip_blanks(struct token_reader *r);
 /* atom, dot-atom (blanks around dots are tolerated), quoted-string (at '"'; folds
  * dropped), MIME token (may be empty). Each skips the blanks behind it. */
 int token_atom(struct token_reader *r, struct str *out);
-int token_dot_atom(struct token_reader *r, struct str *out);
 /* Atoms and dots in any order; text must be left. */
 int token_loose_dot_atom(struct token_reader *r, struct str *out);
 int token_quoted(struct token_reader *r, struct str *out);

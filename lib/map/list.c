@@ -58,8 +58,7 @@ void map_list_free(struct map_list *l)
     free(l);
 }
 
-int map_list_find_in(const struct map_list *l, struct span key, unsigned flags, struct str *value,
-                     const struct map **found)
+int map_list_find(const struct map_list *l, struct span key, unsigned flags, struct str *value)
 {
     str_clear(value);
     for (size_t i = 0; i < l->maps.len; i++) {
@@ -68,8 +67,6 @@ int map_list_find_in(const struct map_list *l, struct span key, unsigned flags, 
 
         if (error == ERR_NOT_FOUND)
             continue;
-        if (found != NULL)
-            *found = m;
         if (error == 0 && value->len == 0) {
             log_warn(
                 "table %s: the value of \"%.*s\" is empty; a key that is not wanted must not be "
@@ -80,9 +77,4 @@ int map_list_find_in(const struct map_list *l, struct span key, unsigned flags, 
         return error;
     }
     return ERR_NOT_FOUND;
-}
-
-int map_list_find(const struct map_list *l, struct span key, unsigned flags, struct str *value)
-{
-    return map_list_find_in(l, key, flags, value, NULL);
 }

@@ -65,9 +65,6 @@ void map_list_free(struct map_list *l); /* NULL is fine */
 /* First table that has the key. An error ends the search. */
 TASK_WAITS int map_list_find(const struct map_list *l, struct span key, unsigned flags,
                              struct str *value);
-/* The same; *found (may be NULL) is the table that answered or failed. */
-TASK_WAITS int map_list_find_in(const struct map_list *l, struct span key, unsigned flags,
-                                struct str *value, const struct map **found);
 
 /* --- match lists --- */
 

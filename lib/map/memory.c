@@ -16,7 +16,7 @@ struct item {
     struct span key, value;
 };
 
-int map_memory_find(const struct map_memory *t, struct span key, struct span *value)
+static int memory_find(const struct map_memory *t, struct span key, struct span *value)
 {
     struct hash_node *n = hash_first(&t->table, span_hash(key));
 
@@ -31,12 +31,13 @@ int map_memory_find(const struct map_memory *t, struct span key, struct span *va
     return ERR_NOT_FOUND;
 }
 
-int map_memory_add(struct map_memory *t, struct span key, struct span value)
+/* A copy of both. ERR_EXISTS when the key is there already (nothing changes). */
+static int memory_add(struct map_memory *t, struct span key, struct span value)
 {
     struct item *i;
     struct span have;
 
-    if (map_memory_find(t, key, &have) == 0)
+    if (memory_find(t, key, &have) == 0)
         return ERR_EXISTS;
     i = ARENA_NEW(&t->arena, struct item);
     if (i == NULL || arena_copy(&t->arena, key, &i->key) < 0 ||
@@ -45,7 +46,7 @@ int map_memory_add(struct map_memory *t, struct span key, struct span value)
     return hash_insert(&t->table, &i->node, span_hash(i->key));
 }
 
-void map_memory_fini(struct map_memory *t)
+static void memory_fini(struct map_memory *t)
 {
     hash_fini(&t->table);
     arena_reset(&t->arena);
@@ -54,7 +55,7 @@ void map_memory_fini(struct map_memory *t)
 static int memory_lookup(const struct map *m, struct span key, struct str *value)
 {
     struct span text;
-    int error = map_memory_find(m->data, key, &text);
+    int error = memory_find(m->data, key, &text);
 
     return error < 0 ? error : str_append(value, text);
 }
@@ -62,7 +63,7 @@ static int memory_lookup(const struct map *m, struct span key, struct str *value
 static void memory_close(struct map *m)
 {
     if (m->data != NULL)
-        map_memory_fini(m->data);
+        memory_fini(m->data);
     free(m->data);
 }
 
@@ -75,7 +76,7 @@ static int add_folded(struct map_memory *t, struct span key, struct span value)
     for (size_t i = 0; i < folded.len; i++)
         folded.data[i] = ascii_lower(folded.data[i]);
     if (error == 0)
-        error = map_memory_add(t, str_span(&folded), value);
+        error = memory_add(t, str_span(&folded), value);
     str_fini(&folded);
     return error;
 }

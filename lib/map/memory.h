@@ -10,10 +10,4 @@ struct map_memory {
     struct hash table;
 };
 
-/* A copy of both. ERR_EXISTS when the key is there already (nothing changes). */
-int map_memory_add(struct map_memory *t, struct span key, struct span value);
-/* ERR_NOT_FOUND. Borrowed. */
-int map_memory_find(const struct map_memory *t, struct span key, struct span *value);
-void map_memory_fini(struct map_memory *t);
-
 #endif

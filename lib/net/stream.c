@@ -136,7 +136,7 @@ const char *stream_error_text(const struct stream *s)
 
 /* --- transport --- */
 
-ssize_t stream_raw_read(struct stream *s, void *buf, size_t n, int *events)
+static ssize_t raw_read(struct stream *s, void *buf, size_t n, int *events)
 {
     ssize_t got;
 
@@ -287,7 +287,7 @@ static int fill(struct stream *s, deadline_t deadline)
         if (rc < 0)
             return rc;
         room = in->cap - in->end;
-        got = stream_raw_read(s, in->data + in->end, room, &events);
+        got = raw_read(s, in->data + in->end, room, &events);
         if (got > 0) {
             note_traffic(s, (size_t)got, room);
             return 0;

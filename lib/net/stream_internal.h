@@ -43,7 +43,6 @@ struct stream {
 };
 
 /* What a read or write that returned -EAGAIN waits for goes to *events. */
-ssize_t stream_raw_read(struct stream *s, void *buf, size_t n, int *events);
 ssize_t stream_raw_write(struct stream *s, const void *buf, size_t n, int *events);
 TASK_WAITS int stream_wait(struct stream *s, int events, deadline_t deadline);
 /* Remember words for stream_error_text(); text may be NULL. */

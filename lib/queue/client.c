@@ -46,7 +46,8 @@ void queue_client_free(struct queue_client *cl)
 
 /* --- calls --- */
 
-int queue_client_call_once(struct queue_client *cl, struct ipc_out *request, struct ipc_in **reply)
+/* A call to qmgr whose outcome is unknown when the connection is lost. */
+static int call_once(struct queue_client *cl, struct ipc_out *request, struct ipc_in **reply)
 {
     int64_t error = 0;
     int rc = ipc_client_call(cl->ipc, request, reply, deadline_in(cl->timeout_ms));
@@ -73,7 +74,7 @@ static int as_temporary(int rc)
 
 int queue_client_call(struct queue_client *cl, struct ipc_out *request, struct ipc_in **reply)
 {
-    return as_temporary(queue_client_call_once(cl, request, reply));
+    return as_temporary(call_once(cl, request, reply));
 }
 
 /* --- ids --- */
@@ -138,7 +139,7 @@ static int send_parts(struct queue_client *cl, struct span *envelope, uint64_t k
         ipc_begin(&request, "part");
         ipc_put_u64(&request, "key", key);
         ipc_put(&request, "envelope", span_take(*envelope, QUEUE_PIECE_MAX));
-        int rc = queue_client_call_once(cl, &request, &reply);
+        int rc = call_once(cl, &request, &reply);
         if (rc < 0)
             return rc;
         ipc_in_free(reply);
@@ -167,7 +168,7 @@ static int commit_once(struct queue_client *cl, const struct queue_message *m, s
         ipc_put_u64(&request, "key", key);
     ipc_put(&request, "envelope", envelope);
     ipc_put_content(&request, inline_octets);
-    int rc = queue_client_call_once(cl, &request, &reply);
+    int rc = call_once(cl, &request, &reply);
     if (rc == 0)
         ipc_in_free(reply);
     return rc;
@@ -183,7 +184,7 @@ static int ask_committed(struct queue_client *cl, const struct queue_message *m)
     ipc_begin(&request, "committed");
     ipc_put_u64(&request, "number", m->id.number);
     ipc_put(&request, "commit", m->commit);
-    int rc = queue_client_call_once(cl, &request, &reply);
+    int rc = call_once(cl, &request, &reply);
     if (rc < 0)
         return rc;
     rc = ipc_get_bool(reply, "committed", &is_committed);

@@ -120,7 +120,8 @@ void deliver_report(struct deliver_job *d, size_t i, const struct deliver_result
     mark_dirty(job);
 }
 
-void deliver_report_all(struct deliver_job *d, const struct deliver_result *result)
+/* The same result for every recipient that has none yet. */
+static void report_all(struct deliver_job *d, const struct deliver_result *result)
 {
     for (size_t i = 0; i < d->message->recipients.len; i++)
         if (!deliver_is_reported(d, i))
@@ -176,7 +177,7 @@ static void run_job(void *arg)
 
     task_set_note(SPAN_NONE, span_cstr(job->queue_id));
     c->agent->deliver(&job->deliver, c->agent->arg);
-    deliver_report_all(&job->deliver, &none);
+    report_all(&job->deliver, &none);
     job_release_message(job);
     job->is_done = true;
     mark_dirty(job);

@@ -107,8 +107,6 @@ enum { DELIVER_RESULT_MAX = 24 << 10 }; /* octets of an encoded result */
  *   QUEUEID: to=<..>, orig_to=<..>, relay=.., delay=.., delays=a/b/c/d, dsn=.., status=sent (..)
  * Sets times.done when it is 0. */
 void deliver_report(struct deliver_job *job, size_t i, const struct deliver_result *result);
-/* The same result for every recipient that has none yet. */
-void deliver_report_all(struct deliver_job *job, const struct deliver_result *result);
 bool deliver_is_reported(const struct deliver_job *job, size_t i);
 
 /* The line by itself, for qmgr's own transports. */

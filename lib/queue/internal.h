@@ -11,9 +11,6 @@ enum { QUEUE_PIECE_MAX = 48 << 10 };
 /* A call to qmgr; the reply's "error" becomes the result. The request is emptied. */
 TASK_WAITS int queue_client_call(struct queue_client *cl, struct ipc_out *request,
                                  struct ipc_in **reply);
-/* A call to qmgr whose outcome is unknown when the connection is lost. */
-TASK_WAITS int queue_client_call_once(struct queue_client *cl, struct ipc_out *request,
-                                      struct ipc_in **reply);
 
 /* The upload's extents and file go into m (freed with it); what is inline is
  * returned. Everything of the file was handed to the kernel. */

@@ -54,8 +54,6 @@ TASK_WAITS int queue_upload_append(struct queue_upload *u, struct span octets);
  * milters. */
 TASK_WAITS int queue_upload_insert(struct queue_upload *u, uint64_t at, struct span octets);
 int queue_upload_delete(struct queue_upload *u, uint64_t at, uint64_t n);
-/* Octets of the content as it stands. */
-uint64_t queue_upload_size(const struct queue_upload *u);
 /* Drop it; qmgr removes the file. NULL is allowed. */
 TASK_WAITS void queue_upload_abort(struct queue_upload *u);
 

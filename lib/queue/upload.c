@@ -65,7 +65,8 @@ void queue_upload_abort(struct queue_upload *u)
     queue_upload_free(u);
 }
 
-uint64_t queue_upload_size(const struct queue_upload *u)
+/* Octets of the content as it stands. */
+static uint64_t content_size(const struct queue_upload *u)
 {
     uint64_t size = 0;
 
@@ -329,7 +330,7 @@ int queue_upload_finish(struct queue_upload *u, struct queue_message *m, struct 
         *e = u->extents.items[i];
     }
     m->file = u->file;
-    m->size = queue_upload_size(u);
+    m->size = content_size(u);
     *inline_octets = u->file == 0 ? str_span(&u->pending) : SPAN_NONE;
     return 0;
 }

@@ -49,7 +49,4 @@ void accept_publish(void);
 void accept_refuse(struct span text);
 void accept_set_limit(uint32_t limit);
 
-/* Begin to drain; idempotent. */
-void process_drain(void);
-
 #endif

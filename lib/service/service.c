@@ -262,7 +262,8 @@ static void give_up_privileges(void)
 
 /* --- running --- */
 
-void process_drain(void)
+/* Begin to drain; idempotent. */
+static void drain(void)
 {
     if (process.is_draining)
         return;
@@ -294,7 +295,7 @@ static void obey(const struct control_message *message)
             process.is_waking = false;
         break;
     case CONTROL_DRAIN:
-        process_drain();
+        drain();
         break;
     default:
         break;
@@ -321,7 +322,7 @@ static void follow_master(void *arg)
         log_info("master is gone: finishing %llu sessions",
                  (unsigned long long)process.client_count);
         process.end = deadline_in(conf_ms(process.conf, "drain_time_limit"));
-        process_drain();
+        drain();
     }
 }
 
@@ -370,7 +371,7 @@ static void live(void)
     while (!process.is_draining && !is_cancelled)
         is_cancelled = task_cond_wait(&process.changed, DEADLINE_NONE) == -ECANCELED;
     /* At once, so that a next master can bind the addresses. */
-    process_drain();
+    drain();
     task_shield(true);
     task_group_cancel(&process.helpers);
     task_group_wait(&process.helpers, deadline_in(CANCEL_WAIT_MS));
@@ -521,7 +522,7 @@ void service_give_up(const char *why)
     log_warn("this process ends: %s", why);
     if (process.control_fd >= 0)
         control_send(process.control_fd, CONTROL_BYE, 0, why);
-    process_drain();
+    drain();
 }
 
 uint32_t service_client_limit(void)

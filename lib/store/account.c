@@ -353,7 +353,7 @@ bool account_id_is_valid(struct span id)
     return true;
 }
 
-void account_path(struct span id, char path[ACCOUNT_PATH_MAX + 1])
+static void make_path(struct span id, char path[ACCOUNT_PATH_MAX + 1])
 {
     snprintf(path, ACCOUNT_PATH_MAX + 1, "%02x/%.*s", crc32c(0, id.p, id.n) & 0xff, SPAN_ARG(id));
 }
@@ -376,7 +376,7 @@ static struct store_account *new_account(struct store *s, struct span id, uint64
         return NULL;
     a->store = s;
     memcpy(a->id, id.p, id.n);
-    account_path(id, a->path);
+    make_path(id, a->path);
     a->dirfd = a->guardfd = -1;
     a->watch_id = -1;
     task_semaphore_init(&a->turn, 1);

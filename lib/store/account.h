@@ -128,7 +128,6 @@ int account_sync_all(struct store_account *a);
  * process made meanwhile is as good. */
 int account_make(struct store_account *a);
 bool account_id_is_valid(struct span id);
-void account_path(struct span id, char path[ACCOUNT_PATH_MAX + 1]);
 /* watch.c */
 int watch_init(struct store *s);
 void watch_fini(struct store *s);

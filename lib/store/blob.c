@@ -10,7 +10,7 @@
 #include "base/fault.h"
 #include "base/fd.h"
 
-void blob_name(char name[BLOB_NAME_SIZE], const unsigned char guid[GUID_SIZE])
+static void print_name(char name[BLOB_NAME_SIZE], const unsigned char guid[GUID_SIZE])
 {
     memcpy(name, "blob/", 5);
     for (size_t i = 0; i < GUID_SIZE; i++)
@@ -31,7 +31,7 @@ int blob_create(int dirfd, const unsigned char guid[GUID_SIZE], int *fd)
     int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
     char name[BLOB_NAME_SIZE];
 
-    blob_name(name, guid);
+    print_name(name, guid);
     *fd = openat(dirfd, name, flags, 0600);
     if (*fd < 0 && errno == ENOENT) {
         int rc;
@@ -59,7 +59,7 @@ int blob_open(int dirfd, const unsigned char guid[GUID_SIZE], int *fd)
 {
     char name[BLOB_NAME_SIZE];
 
-    blob_name(name, guid);
+    print_name(name, guid);
     *fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (*fd < 0)
         return errno == ENOENT ? ERR_NOT_FOUND : -errno;
@@ -70,6 +70,6 @@ void blob_remove(int dirfd, const unsigned char guid[GUID_SIZE])
 {
     char name[BLOB_NAME_SIZE];
 
-    blob_name(name, guid);
+    print_name(name, guid);
     unlinkat(dirfd, name, 0);
 }

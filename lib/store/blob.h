@@ -9,7 +9,6 @@
 #include "store/records.h"
 
 enum { BLOB_NAME_SIZE = 5 + 2 * GUID_SIZE + 1 };
-void blob_name(char name[BLOB_NAME_SIZE], const unsigned char guid[GUID_SIZE]);
 /* A new file for writing; *fd is the caller's. Makes the folder. */
 int blob_create(int dirfd, const unsigned char guid[GUID_SIZE], int *fd);
 /* Content and name become durable; closes *fd. */

@@ -10,7 +10,7 @@
 
 /* --- which messages --- */
 
-void selection_clear(struct selection *s)
+static void selection_clear(struct selection *s)
 {
     str_clear(&s->pairs);
     array_clear(&s->uids);
@@ -18,7 +18,7 @@ void selection_clear(struct selection *s)
     s->bytes = 0;
 }
 
-void selection_fini(struct selection *s)
+static void selection_fini(struct selection *s)
 {
     str_fini(&s->pairs);
     array_free(&s->uids);
@@ -74,8 +74,9 @@ static int next_message(struct selection_source *source, struct index_walk *w,
     return rc;
 }
 
-int selection_read(struct index_txn *t, struct selection_source *source, uint32_t max,
-                   struct selection *out)
+/* At most max messages; out->count 0: there are no more. */
+static int selection_read(struct index_txn *t, struct selection_source *source, uint32_t max,
+                          struct selection *out)
 {
     bool is_adjacent = true;
     struct index_message m;

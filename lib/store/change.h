@@ -11,8 +11,6 @@ struct selection {
     uint64_t bytes;
     ARRAY(uint32_t) uids; /* when asked for */
 };
-void selection_clear(struct selection *s);
-void selection_fini(struct selection *s);
 
 /* Whether to take a message: 1, 0, or an error. */
 typedef int selection_filter(void *arg, const struct index_message *m);
@@ -28,9 +26,6 @@ struct selection_source {
     size_t next;    /* how far we are: index into uids */
     uint32_t above; /* uids NULL: the last UID seen */
 };
-/* At most max messages; selection.count 0: there are no more. */
-int selection_read(struct index_txn *t, struct selection_source *source, uint32_t max,
-                   struct selection *out);
 
 /* Add COPY or move records for all that the source gives. copied may be NULL. */
 int change_add_copy(struct index_txn *t, struct commit *c, struct selection_source *source,
