@@ -25,6 +25,8 @@ struct reader {
     uint64_t literal_size;
 };
 
+/* Borrows stream; the text draws on budget. Limits in octets: of a line, and of a literal
+ * that is taken into memory. */
 void reader_init(struct reader *r, struct stream *stream, struct budget *budget, size_t line_limit,
                  size_t literal_limit);
 void reader_fini(struct reader *r);

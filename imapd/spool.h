@@ -22,6 +22,7 @@ struct spool {
     bool was_cr;
 };
 
+/* directory: where the file is made, if it comes to one. Memory draws on budget. */
 void spool_init(struct spool *s, int directory, struct budget *budget);
 void spool_fini(struct spool *s);
 /* 0, -ENOMEM, or what writing gave. */

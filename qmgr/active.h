@@ -76,6 +76,7 @@ TASK_WAITS int active_requeue(struct entry *e);
 TASK_WAITS int active_expire(struct entry *e);
 size_t active_count(void);
 
+/* Its pass is over: makes room for others. */
 void active_free(struct active *a);
 /* Another pass at once: it has recipients that were not tried yet. */
 void active_again(struct active *a);

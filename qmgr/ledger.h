@@ -55,6 +55,7 @@ bool ledger_file_is_used(uint64_t file);
 
 /* --- commits that are over --- */
 
+/* What is kept of a commit's random id. */
 uint64_t ledger_commit_hash(struct span commit);
 /* True when this commit arrived, also when the message is gone by now. */
 bool ledger_was_committed(uint64_t number, uint64_t commit_hash);

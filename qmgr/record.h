@@ -65,6 +65,7 @@ void loaded_fini(struct loaded *l);
 int loaded_from_message(struct loaded *l, const struct journal_record *r, bool keep_content);
 /* Apply a STATE or RESULT record. Stale ones are skipped: 0. */
 int loaded_apply(struct loaded *l, const struct journal_record *r);
+/* Recipients without a final result. */
 size_t loaded_pending(const struct loaded *l);
 
 /* Record one result: the outcome changes unless the recipient has a final one,

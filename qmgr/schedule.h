@@ -100,6 +100,7 @@ enum schedule_outcome {
     SCHEDULE_NEUTRAL, /* says nothing about the site: agent lost, message gone */
 };
 
+/* Without destinations; name and limits are copied. NULL: no memory. */
 struct schedule_transport *schedule_transport_new(const char *name,
                                                   const struct schedule_limits *limits);
 /* Must be empty. */

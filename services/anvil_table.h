@@ -36,6 +36,7 @@ struct anvil_table {
     struct anvil_peak peak_connections, peak_rate;
 };
 
+/* At most limit hosts (anvil_table_limit). */
 void anvil_table_init(struct anvil_table *t, size_t limit, int64_t unit_ms);
 void anvil_table_fini(struct anvil_table *t);
 /* The host, counted in *counts; NULL when it cannot be counted (*counts is zero). */

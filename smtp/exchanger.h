@@ -21,6 +21,7 @@ struct exchangers {
 };
 
 void exchangers_fini(struct exchangers *x);
+/* host is copied. -ENOMEM. */
 int exchangers_add(struct exchangers *x, const char *host, unsigned preference,
                    const struct net_address *address);
 /* Drop every one whose preference is the same as or worse than that of one which

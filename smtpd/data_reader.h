@@ -36,6 +36,7 @@ struct data_reader {
     size_t stray_crs; /* CRs seen, not yet handed out */
 };
 
+/* The fields of the same names. */
 void data_reader_init(struct data_reader *r, bool is_chunked, bool strict_end, bool blank_stray);
 /* Take octets off *input and hand out the next text. */
 enum data_event data_next(struct data_reader *r, struct span *input, struct span *text);

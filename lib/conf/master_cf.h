@@ -63,6 +63,7 @@ int master_cf_load_text(struct master_cf **out, const struct conf *c, const char
                         struct span text, struct str *why);
 void master_cf_free(struct master_cf *m);
 
+/* The entries in the order of the file; borrowed from m. */
 size_t master_cf_count(const struct master_cf *m);
 const struct master_entry *master_cf_at(const struct master_cf *m, size_t index);
 /* NULL when there is none. */

@@ -35,6 +35,7 @@ struct intake_options {
     char log_tag[128];       /* "postfix/cleanup" */
 };
 
+/* Read the parameters named above; once, at start. Texts are conf's. */
 void intake_options_load(struct intake_options *options, const struct conf *conf);
 
 /* About the message at hand; spans outlive the pass. */

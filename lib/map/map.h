@@ -77,6 +77,7 @@ enum {
     MAP_MATCH_ADDRESS = 1 << 2, /* internet addresses and networks */
 };
 
+/* The patterns of a parameter. 0, -ENOMEM, or why a table does not open, in words. */
 int map_match_open(struct map_match **out, const struct conf *c, const char *parameter,
                    unsigned flags, struct str *why);
 int map_match_open_text(struct map_match **out, const struct conf *c, struct span text,

@@ -104,10 +104,12 @@ const char *stream_error_text(const struct stream *s);
 
 /* --- the rest --- */
 
+/* Stays the stream's; -1 over a transport without one. */
 int stream_fd(const struct stream *s);
 /* Give the descriptor back (the caller owns it) and free the stream; leftover
  * unread input is appended to *unread. Not under TLS. */
 int stream_detach(struct stream *s, int *fd, struct str *unread);
+/* Octets read and sent so far, as they are inside TLS; for the log. */
 uint64_t stream_bytes_in(const struct stream *s);
 uint64_t stream_bytes_out(const struct stream *s);
 

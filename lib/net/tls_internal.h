@@ -28,6 +28,7 @@ struct tls_session {
     bool is_close_sent;
 };
 
+/* One reference more, for tls_context_free(); returns ctx. */
 struct tls_context *tls_context_hold(struct tls_context *ctx);
 /* "TLS library problem" as text: the oldest error of this thread's queue, which is
  * emptied. Appends; nothing when the queue is empty. */

@@ -42,6 +42,7 @@ struct evp_pkey_st *tls_signer_key(struct x509_st *certificate);
 
 struct tls_keyring;
 
+/* Empty; NULL: no memory. */
 struct tls_keyring *tls_keyring_new(void);
 void tls_keyring_free(struct tls_keyring *r);
 /* Read the private keys that these options name (files; is_key_remote is not looked

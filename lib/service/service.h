@@ -95,6 +95,7 @@ struct service {
     void (*on_stop)(void);
 };
 
+/* Runs the process to its end, as told above: what main() returns. */
 int service_main(int argc, char **argv, const struct service *service);
 
 /* The configuration of this process (immutable), -o overrides included. */

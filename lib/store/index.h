@@ -138,6 +138,7 @@ int index_keyword_put(struct index_txn *t, unsigned number, struct span name);
 
 /* --- messages --- */
 
+/* ERR_NOT_FOUND; removing one that is not there is none. */
 int index_message(struct index_txn *t, uint32_t box, uint32_t uid, struct index_message *out);
 int index_message_put(struct index_txn *t, uint32_t box, const struct index_message *m);
 int index_message_remove(struct index_txn *t, uint32_t box, uint32_t uid);
@@ -171,6 +172,8 @@ typedef int index_vanished_fn(void *arg, struct span pairs);
 int index_vanished_walk(struct index_txn *t, uint32_t box, uint64_t since, index_vanished_fn *each,
                         void *arg);
 
+/* At most INDEX_DELIVERIES recent deliveries by the hash of their id, so that the same is
+ * not delivered twice. ERR_NOT_FOUND. */
 int index_delivery_put(struct index_txn *t, uint64_t hash, uint32_t box, uint32_t uid);
 int index_delivery_find(struct index_txn *t, uint64_t hash, uint32_t *box, uint32_t *uid);
 

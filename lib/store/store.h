@@ -267,6 +267,7 @@ void store_unlock(struct store_lock *l);
 
 /* --- administration --- */
 
+/* Octets and messages of all mailboxes. */
 TASK_WAITS int store_usage(struct store_account *a, uint64_t *bytes, uint64_t *messages);
 /* Check the whole account; findings, a line each, are appended to report. Sessions and
  * deliveries go on, but for the time that a new index for comparison takes to make. */

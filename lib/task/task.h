@@ -80,6 +80,7 @@ TASK_WAITS int task_group_wait(struct task_group *g, deadline_t deadline);
  * the tasks use may be freed afterwards. */
 TASK_WAITS void task_group_end(struct task_group *g);
 
+/* 0 at the time; in the past: as task_yield(). -ECANCELED. */
 TASK_WAITS int task_sleep(deadline_t until);
 /* Let every other runnable task run once. */
 TASK_WAITS int task_yield(void);
