@@ -1,10 +1,6 @@
 #include "base/clock.h"
 
-#include <stddef.h>
 #include <time.h>
-
-static int64_t (*fake_mono)(void);
-static int64_t (*fake_wall)(void);
 
 static int64_t read_us(clockid_t id)
 {
@@ -16,7 +12,7 @@ static int64_t read_us(clockid_t id)
 
 int64_t clock_mono_us(void)
 {
-    return fake_mono != NULL ? fake_mono() : read_us(CLOCK_MONOTONIC);
+    return read_us(CLOCK_MONOTONIC);
 }
 
 int64_t clock_mono_ms(void)
@@ -26,7 +22,7 @@ int64_t clock_mono_ms(void)
 
 int64_t clock_wall_us(void)
 {
-    return fake_wall != NULL ? fake_wall() : read_us(CLOCK_REALTIME);
+    return read_us(CLOCK_REALTIME);
 }
 
 int64_t clock_wall_s(void)
@@ -46,10 +42,4 @@ deadline_t deadline_in(int64_t after_ms)
     if (after_ms < 0 || __builtin_add_overflow(clock_mono_ms(), after_ms, &when))
         return DEADLINE_NONE;
     return when;
-}
-
-void clock_set_fake(int64_t (*mono_us)(void), int64_t (*wall_us)(void))
-{
-    fake_mono = mono_us;
-    fake_wall = wall_us;
 }

@@ -1,5 +1,5 @@
 /*
- * clock.h: the one way to ask for the time, with a seam for tests.
+ * clock.h: the one way to ask for the time.
  * Deadlines use the monotonic clock, the queue and mail the wall clock.
  */
 #ifndef BASE_CLOCK_H
@@ -28,8 +28,5 @@ static inline deadline_t deadline_min(deadline_t a, deadline_t b)
 {
     return a < b ? a : b;
 }
-
-/* Tests only: replace both clocks (microseconds); NULL restores them. */
-void clock_set_fake(int64_t (*mono_us)(void), int64_t (*wall_us)(void));
 
 #endif

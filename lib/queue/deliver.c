@@ -49,19 +49,16 @@ struct job {
 
 static struct list connections = {&connections, &connections};
 
-static void tell_active(struct connection *c)
-{
-    if (c->agent->on_active != NULL)
-        c->agent->on_active(deliver_active());
-}
-
-size_t deliver_active(void)
+/* Jobs that run now, in all connections. */
+static void tell_active(const struct deliver_agent *agent)
 {
     size_t active = 0;
 
+    if (agent->on_active == NULL)
+        return;
     LIST_FOR(item, &connections)
     active += LIST_ITEM(item, struct connection, link)->running;
-    return active;
+    agent->on_active(active);
 }
 
 void deliver_drain(void)
@@ -182,7 +179,7 @@ static void run_job(void *arg)
     job->is_done = true;
     mark_dirty(job);
     c->running--;
-    tell_active(c);
+    tell_active(c->agent);
 }
 
 static int job_decode(struct job *job, struct ipc_in *m)
@@ -249,7 +246,7 @@ static int start_job(struct connection *c, struct ipc_in *m)
         return rc;
     }
     c->running++;
-    tell_active(c);
+    tell_active(c->agent);
     return 0;
 }
 
@@ -471,6 +468,5 @@ void deliver_serve(int fd, const struct deliver_agent *agent)
     while (!list_is_empty(&c.jobs))
         job_free(LIST_ITEM(c.jobs.next, struct job, link));
     list_remove(&c.link);
-    if (agent->on_active != NULL)
-        agent->on_active(deliver_active());
+    tell_active(agent);
 }

@@ -97,8 +97,6 @@ struct deliver_agent {
 TASK_WAITS void deliver_serve(int fd, const struct deliver_agent *agent);
 /* Tell qmgr to send no more; from the service's on_drain. */
 void deliver_drain(void);
-/* Jobs that run now, in all connections. */
-size_t deliver_active(void);
 
 enum { DELIVER_RESULT_MAX = 24 << 10 }; /* octets of an encoded result */
 

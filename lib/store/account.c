@@ -89,9 +89,19 @@ int store_new(struct store **out, int dirfd, const struct store_options *options
     return 0;
 }
 
+static void close_files(struct store_account *a)
+{
+    index_close(a->index);
+    a->index = NULL;
+    journal_shared_close(a->journal);
+    a->journal = NULL;
+    fd_close(&a->guardfd);
+    fd_close(&a->dirfd);
+}
+
 static void free_account(struct store_account *a)
 {
-    account_close_files(a);
+    close_files(a);
     if (list_is_linked(&a->link)) {
         list_remove(&a->link);
         a->store->open_count--;
@@ -130,7 +140,7 @@ static void run_job(void *arg)
     struct run *r = arg;
 
     if (r->victim != NULL)
-        account_close_files(r->victim);
+        close_files(r->victim);
     r->result = r->fn(r->account, r->arg);
 }
 
@@ -196,16 +206,6 @@ int account_run(struct store_account *a, enum task_pool pool, account_fn *fn, vo
 }
 
 /* --- files --- */
-
-void account_close_files(struct store_account *a)
-{
-    index_close(a->index);
-    a->index = NULL;
-    journal_shared_close(a->journal);
-    a->journal = NULL;
-    fd_close(&a->guardfd);
-    fd_close(&a->dirfd);
-}
 
 static int write_snapshot(void *arg, bool is_wanted, const struct journal_cursor *as_of,
                           struct str *out)
@@ -436,7 +436,7 @@ void store_close(struct store_account *a)
 
 static int rest_job(struct store_account *a, void *arg)
 {
-    account_close_files(a);
+    close_files(a);
     return 0;
 }
 

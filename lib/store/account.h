@@ -77,8 +77,6 @@ TASK_WAITS int account_run(struct store_account *a, enum task_pool pool, account
 /* In a job: have the journal, or journal and index, open. */
 int account_need_journal(struct store_account *a);
 int account_need_index(struct store_account *a);
-/* Close all files. */
-void account_close_files(struct store_account *a);
 /* Bring the index to the journal's end. */
 int account_catch_up(struct store_account *a);
 /* Read from an index that is up to date. A damaged one is made anew, once. */
