@@ -2,7 +2,7 @@
  * pump.h: copying between a TLS client and the plaintext end that a session
  * process holds, by callbacks: no task and no stack while the session lives.
  *
- * How a direction ends stays visible through the pair (evidence: a truncated
+ * How a direction ends stays visible through the pair (a truncated
  * IMAP literal must not look like a whole one):
  *   client sends close_notify      -> shutdown(SHUT_WR) on the pair
  *   client's stream just ends      -> the pair is closed
