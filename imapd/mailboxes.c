@@ -12,6 +12,13 @@ static bool is_at_end(struct session *s, struct parse *p)
     return false;
 }
 
+/* "name/" says that there will be mailboxes below it (RFC 3501 6.3.3): the same name. */
+static void drop_separator(struct span *name)
+{
+    if (name->n > 0 && name->p[name->n - 1] == '/')
+        name->n--;
+}
+
 /* --- CREATE --- */
 
 static bool is_use_taken(struct session *s, struct span use)
@@ -49,9 +56,7 @@ void command_create(struct session *s, struct parse *p)
 
     if (!session_take_mailbox(s, p, &name) || !is_at_end(s, p))
         return;
-    /* "name/" says that there will be mailboxes below it (RFC 3501 6.3.3). */
-    if (name.n > 0 && name.p[name.n - 1] == '/')
-        name.n--;
+    drop_separator(&name);
     if (name.n == 0) {
         session_no(s, "[CANNOT] Invalid mailbox name: Name is empty");
         return;
@@ -113,8 +118,7 @@ void command_rename(struct session *s, struct parse *p)
 
     if (!session_take_mailbox(s, p, &from) || !session_take_mailbox(s, p, &to) || !is_at_end(s, p))
         return;
-    if (to.n > 0 && to.p[to.n - 1] == '/')
-        to.n--;
+    drop_separator(&to);
     rc = to.n == 0 ? ERR_SYNTAX : store_rename(s->account, from, to);
     if (rc == 0)
         session_ok(s, "Rename completed.");
@@ -140,8 +144,7 @@ void command_subscribe(struct session *s, struct parse *p)
 
     if (!session_take_mailbox(s, p, &name) || !is_at_end(s, p))
         return;
-    if (name.n > 0 && name.p[name.n - 1] == '/')
-        name.n--;
+    drop_separator(&name);
     rc = store_find(s->account, name, &s->arena, &box);
     if (rc == ERR_NOT_FOUND) {
         say_missing(s, name);
@@ -162,8 +165,7 @@ void command_unsubscribe(struct session *s, struct parse *p)
 
     if (!session_take_mailbox(s, p, &name) || !is_at_end(s, p))
         return;
-    if (name.n > 0 && name.p[name.n - 1] == '/')
-        name.n--;
+    drop_separator(&name);
     rc = store_subscribe(s->account, name, false);
     if (rc == 0 || rc == ERR_NOT_FOUND)
         session_ok(s, "Unsubscribe completed.");
