@@ -71,7 +71,7 @@ static const struct param rows[] = {
      "Mailboxes that a new account has besides INBOX, with their usual special use."},
     {"store_blob_threshold", PARAM_INT, "1048576", 65536, 0, "store imapd pop3d", PARAM_HONOURED,
      "Size in bytes above which a message gets a file of its own."},
-    {"store_minfree", PARAM_INT, "33554432", 0, 0, "store imapd", PARAM_HONOURED,
+    {"store_minfree", PARAM_INT, "33554432", 0, -1, "store imapd", PARAM_HONOURED,
      "Free space in bytes that the store leaves for indexes, flags and deletions; no message is "
      "taken that would leave less."},
     {"store_segment_size", PARAM_INT, "16777216", 1048576, 1073741824, "store imapd pop3d",
