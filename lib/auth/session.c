@@ -30,9 +30,10 @@ int session_hand_over(struct ipc_client *service, const struct session_handover 
     if (rc < 0)
         return rc;
     if (ipc_get_bool(reply, "ok", &ok) < 0 || !ok)
-        rc = ipc_get(reply, "reason", &reason) == 0 && span_eq(reason, SPAN_LIT("limit"))
-                 ? ERR_LIMIT
-                 : ERR_TEMPORARY;
+        rc = ipc_get(reply, "reason", &reason) < 0 ? ERR_TEMPORARY
+             : span_eq(reason, SPAN_LIT("limit"))  ? ERR_LIMIT
+             : span_eq(reason, SPAN_LIT("full"))   ? -EBUSY
+                                                   : ERR_TEMPORARY;
     ipc_in_free(reply);
     return rc;
 }

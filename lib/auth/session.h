@@ -26,7 +26,8 @@ struct session_handover {
     bool is_secured;
 };
 
-/* Login side: 0 when the session process took it; ERR_TEMPORARY, ERR_LIMIT: it did not.
+/* Login side: 0 when the session process took it; ERR_TEMPORARY, ERR_LIMIT (of the user)
+ * and -EBUSY (it is full, and the session id still good for another process): it did not.
  * After any other code (no answer in time, cancelled) it may have: nobody here may talk
  * to the client any more. The descriptor stays the caller's to close in every case. */
 TASK_WAITS int session_hand_over(struct ipc_client *service, const struct session_handover *h,

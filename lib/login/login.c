@@ -19,12 +19,15 @@ enum {
     PROTOCOL_VERSION = 1,
     ROUNDS_MAX = 8, /* of a SASL exchange */
     RESPONSE_LINE_MAX = 16384,
+    PROCESSES_MAX = 64, /* of imapd or pop3d that one login process knows */
 };
 
 static struct {
     const struct login_protocol *protocol;
     struct auth_client *auth;
-    struct ipc_client *tlsproxy, *sessions;
+    struct ipc_client *tlsproxy;
+    struct ipc_client *sessions[PROCESSES_MAX]; /* made as processes are found to be full */
+    size_t session_count, session_at;           /* the one that took a client last */
     const char *mechanisms;
     bool needs_tls, has_tls;
     int64_t timeout_ms;
@@ -37,7 +40,6 @@ int login_start(const struct conf *conf, const struct login_protocol *protocol)
     shared.protocol = protocol;
     shared.auth = auth_client_new();
     shared.tlsproxy = ipc_client_new(TLSPROXY_SOCKET, TLSPROXY_PROTOCOL, TLSPROXY_PROTOCOL_VERSION);
-    shared.sessions = ipc_client_new(protocol->name, "session", PROTOCOL_VERSION);
     shared.mechanisms = conf_string(conf, "auth_mechanisms");
     shared.needs_tls = conf_bool(conf, "disable_plaintext_auth");
     shared.has_tls = conf_string(conf, "tlsproxy_tls_chain_files")[0] != '\0' ||
@@ -46,9 +48,7 @@ int login_start(const struct conf *conf, const struct login_protocol *protocol)
     shared.timeout_ms = conf_ms(conf, "login_timeout");
     shared.memory_limit = (size_t)conf_int(conf, "session_memory_limit");
     shared.failure_limit = (unsigned)conf_int(conf, "login_failure_limit");
-    if (shared.auth == NULL || shared.tlsproxy == NULL || shared.sessions == NULL)
-        return -ENOMEM;
-    return 0;
+    return shared.auth == NULL || shared.tlsproxy == NULL ? -ENOMEM : 0;
 }
 
 deadline_t login_deadline(void)
@@ -368,6 +368,37 @@ enum login_verdict login_password(struct login *l, struct span user, struct span
 
 /* --- handing over --- */
 
+/* Of process number i; a new connection reaches a process that has room. */
+static int offer_to(size_t i, const struct session_handover *h, deadline_t deadline)
+{
+    int rc;
+
+    if (i == shared.session_count) {
+        shared.sessions[i] = ipc_client_new(shared.protocol->name, "session", PROTOCOL_VERSION);
+        if (shared.sessions[i] == NULL)
+            return ERR_TEMPORARY;
+        shared.session_count++;
+    }
+    rc = session_hand_over(shared.sessions[i], h, deadline);
+    if (rc != -EBUSY)
+        shared.session_at = i;
+    return rc;
+}
+
+/* The process that took the last one, then the others, then one more. */
+static int hand_over(const struct session_handover *h)
+{
+    deadline_t deadline = deadline_in(HAND_OVER_TIMEOUT_MS);
+    size_t known = shared.session_count, first = shared.session_at;
+    int rc = -EBUSY;
+
+    for (size_t i = 0; rc == -EBUSY && i < known; i++)
+        rc = offer_to((first + i) % known, h, deadline);
+    for (size_t i = known; rc == -EBUSY && i < PROCESSES_MAX; i++)
+        rc = offer_to(i, h, deadline);
+    return rc == -EBUSY ? ERR_TEMPORARY : rc;
+}
+
 int login_hand_over(struct login *l, struct span session, struct span method, struct span tag)
 {
     struct str unread = {0};
@@ -388,7 +419,7 @@ int login_hand_over(struct login *l, struct span session, struct span method, st
         return ERR_TEMPORARY;
     h.fd = stream_fd(l->stream);
     h.unread = waiting;
-    rc = session_hand_over(shared.sessions, &h, deadline_in(HAND_OVER_TIMEOUT_MS));
+    rc = hand_over(&h);
     if (rc == ERR_LIMIT || rc == ERR_TEMPORARY)
         return rc;
     if (rc < 0) {

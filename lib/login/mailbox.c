@@ -181,23 +181,32 @@ static void reply(struct ipc_conn *conn, const struct ipc_in *request, const cha
     ipc_out_fini(&m);
 }
 
+/* NULL when a session's task has begun, or why not. A place is taken before the session
+ * id is redeemed: when there is none, another process can still redeem it. */
+static const char *take_session(struct session_handover *h)
+{
+    const char *why;
+    struct client *c;
+
+    if (service_client_admit() < 0) {
+        fd_close(&h->fd);
+        return "full";
+    }
+    c = admit(h, &why);
+    service_client_release(); /* the task takes its own, at once */
+    if (c == NULL)
+        return why;
+    if (service_client_spawn(shared.protocol->name, run_session, c) == 0)
+        return NULL;
+    free_client(c);
+    return "temporary";
+}
+
 static int answer_session(struct ipc_server *server, struct ipc_in *request)
 {
     struct session_handover h;
-    struct client *c = NULL;
-    const char *why = "protocol";
 
-    if (session_decode(request, &h) == 0)
-        c = admit(&h, &why);
-    if (c != NULL) {
-        int rc = service_client_spawn(shared.protocol->name, run_session, c);
-        if (rc < 0) {
-            free_client(c);
-            c = NULL;
-            why = rc == ERR_LIMIT ? "limit" : "temporary";
-        }
-    }
-    reply(server->conn, request, c != NULL ? NULL : why);
+    reply(server->conn, request, session_decode(request, &h) == 0 ? take_session(&h) : "protocol");
     return 0;
 }
 

@@ -574,6 +574,17 @@ def kernel_kib():
 
 
 @looks_inside
+@pytest.mark.parametrize("service,program,reader", [("imap", "imapd", "imap"), ("pop3", "pop3d", "pop3")])
+def test_a_full_process_is_not_the_end(new_lab, service, program, reader):
+    """A process that has its client_limit refuses nobody: the next one takes the client."""
+    lab = new_lab(main_cf=f"{service}_client_limit = 2\n")
+    clients = [getattr(lab, reader)(f"u{i}") for i in range(1, 8)]
+    assert len(pids(lab, program)) >= 4
+    for client in clients:
+        client.noop()
+    assert "Maximum number of connections" not in lab.log()
+
+
 @pytest.mark.parametrize("kind,limit_kib", [("imap", 8), ("imaps", 32), ("smtp", 8)])
 def test_memory_of_idle_clients(lab, kind, limit_kib):
     count = 500
