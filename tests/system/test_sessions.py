@@ -573,7 +573,6 @@ def kernel_kib():
     return values["Slab"] + values.get("KernelStack", 0) + values["PageTables"]
 
 
-@looks_inside
 @pytest.mark.parametrize("service,program,reader", [("imap", "imapd", "imap"), ("pop3", "pop3d", "pop3")])
 def test_a_full_process_is_not_the_end(new_lab, service, program, reader):
     """A process that has its client_limit refuses nobody: the next one takes the client."""
@@ -585,6 +584,7 @@ def test_a_full_process_is_not_the_end(new_lab, service, program, reader):
     assert "Maximum number of connections" not in lab.log()
 
 
+@looks_inside
 @pytest.mark.parametrize("kind,limit_kib", [("imap", 8), ("imaps", 32), ("smtp", 8)])
 def test_memory_of_idle_clients(lab, kind, limit_kib):
     count = 500
@@ -615,3 +615,32 @@ def test_memory_of_idle_clients(lab, kind, limit_kib):
     for one in warm + clients:
         reset(one.sock if kind == "imaps" else one)
     assert each < limit_kib
+
+
+@looks_inside
+def test_memory_of_idle_sessions(new_lab):
+    """Logged in and in IDLE, after what the logins used has gone back to the kernel."""
+    count = 600
+    lab = new_lab(main_cf="mail_max_userip_connections = 0\n")
+
+    def used():
+        return sum(memory_kib(pid) for pid in pids(lab, "imapd"))
+
+    def client(i):
+        sock = connect(lab.IMAP_PORT)
+        read_line(sock)
+        sock.sendall(b"a LOGIN u%d@example.test pass\r\nb SELECT INBOX\r\nc IDLE\r\n" % (i % 20 + 1))
+        while not read_line(sock).startswith(b"+ "):
+            pass
+        return sock
+
+    warm = [client(i) for i in range(20)]
+    time.sleep(3)
+    before = used()
+    clients = [client(i) for i in range(count)]
+    time.sleep(8)
+    each = (used() - before) / count
+    print(f"\n{each:.1f} KiB a session in imapd")
+    for sock in warm + clients:
+        reset(sock)
+    assert each < 12
