@@ -15,8 +15,8 @@
 #include "store/octets.h"
 
 enum {
-    INDEX_VERSION = 1,
-    META_SIZE = 8 + JOURNAL_CURSOR_SIZE + 8 + 8 + 4 + 4,
+    INDEX_VERSION = 2,
+    META_SIZE = 8 + JOURNAL_CURSOR_SIZE + 8 + 8 + 4 + 4 + 4,
     MAP_MB = 1024, /* address space alone; doubled when it is full */
 };
 
@@ -227,6 +227,7 @@ static int load_meta(struct index_txn *t)
     t->meta.messages = octets_get(p + 8, 8);
     t->meta.uidvalidity = (uint32_t)octets_get(p + 16, 4);
     t->meta.keywords = (uint32_t)octets_get(p + 20, 4);
+    t->meta.delivery = (uint32_t)octets_get(p + 24, 4);
     return 0;
 }
 
@@ -241,6 +242,7 @@ static int store_meta(struct index_txn *t)
     octets_put(p + 8, t->meta.messages, 8);
     octets_put(p + 16, t->meta.uidvalidity, 4);
     octets_put(p + 20, t->meta.keywords, 4);
+    octets_put(p + 24, t->meta.delivery, 4);
     t->is_meta_dirty = false;
     return index_error(t, mdb_put(t->txn, t->dbi, &key, &value, 0));
 }

@@ -15,7 +15,7 @@
  *   E mailbox uid              finished ENVELOPE and BODYSTRUCTURE; may be missing
  *   L mailbox modseq uid       the last change of a message that changed since it came
  *   X mailbox modseq           pairs of expunged UIDs; the oldest are pruned
- *   D slot                     a recent delivery id's hash, mailbox, uid
+ *   D slot                     a recent delivery id's hash, mailbox, uid: a ring
  *   S segment or GUID          since when the cleaner has seen it dead
  */
 #ifndef STORE_INDEX_H
@@ -43,6 +43,7 @@ struct index_meta {
     uint64_t bytes, messages;
     uint32_t uidvalidity; /* the highest given so far */
     uint32_t keywords;    /* highest number + 1 */
+    uint32_t delivery;    /* the slot that the next delivery id takes */
 };
 
 struct index_box {
@@ -172,8 +173,8 @@ typedef int index_vanished_fn(void *arg, struct span pairs);
 int index_vanished_walk(struct index_txn *t, uint32_t box, uint64_t since, index_vanished_fn *each,
                         void *arg);
 
-/* At most INDEX_DELIVERIES recent deliveries by the hash of their id, so that the same is
- * not delivered twice. ERR_NOT_FOUND. */
+/* The last INDEX_DELIVERIES deliveries by the hash of their id, so that the same is not
+ * delivered twice. ERR_NOT_FOUND. */
 int index_delivery_put(struct index_txn *t, uint64_t hash, uint32_t box, uint32_t uid);
 int index_delivery_find(struct index_txn *t, uint64_t hash, uint32_t *box, uint32_t *uid);
 

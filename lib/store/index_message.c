@@ -295,9 +295,11 @@ int index_vanished_walk(struct index_txn *t, uint32_t box, uint64_t since, index
 
 int index_delivery_put(struct index_txn *t, uint64_t hash, uint32_t box, uint32_t uid)
 {
-    unsigned char key[2] = {'D', (unsigned char)(uid % INDEX_DELIVERIES)}, value[16];
+    unsigned char key[2] = {'D', (unsigned char)t->meta.delivery}, value[16];
     MDB_val k = value_of(key, 2), v = value_of(value, 16);
 
+    t->meta.delivery = (t->meta.delivery + 1) % INDEX_DELIVERIES;
+    t->is_meta_dirty = true;
     octets_put(value, hash, 8);
     octets_put(value + 8, box, 4);
     octets_put(value + 12, uid, 4);

@@ -20,7 +20,7 @@ int snapshot_write(struct index_txn *t, struct str *out)
     int rc = index_flush(t);
 
     octets_append(out, SNAPSHOT_VERSION, 4);
-    octets_append(out, 0, 4);
+    octets_append(out, t->meta.delivery, 4); /* 0 in older ones */
     octets_append(out, t->meta.bytes, 8);
     octets_append(out, t->meta.messages, 8);
     octets_append(out, t->meta.uidvalidity, 4);
@@ -48,6 +48,7 @@ int snapshot_load(struct index_txn *t, struct span body)
         return ERR_VERSION;
     rc = index_empty(t);
     t->meta.applied = applied;
+    t->meta.delivery = (uint32_t)octets_get(body.p + 4, 4) % INDEX_DELIVERIES;
     t->meta.bytes = octets_get(body.p + 8, 8);
     t->meta.messages = octets_get(body.p + 16, 8);
     t->meta.uidvalidity = (uint32_t)octets_get(body.p + 24, 4);

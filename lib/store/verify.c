@@ -151,10 +151,10 @@ static uint64_t hash(struct span s)
     return sum;
 }
 
-/* Only an index knows these: \Recent (in A), recent deliveries. */
+/* Only an index knows these: \Recent (in A). */
 static bool is_own(struct span key)
 {
-    return key.p[0] == 'A' || key.p[0] == 'D';
+    return key.p[0] == 'A';
 }
 
 static int keep_entry(void *arg, struct span key, struct span value)

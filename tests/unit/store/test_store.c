@@ -245,6 +245,77 @@ static void test_a_record_without_a_hint(void **state)
     assert_int_equal(delivered[1].uid, delivered[0].uid);
 }
 
+/* --- recent deliveries --- */
+
+enum { DELIVERIES = 256 };
+
+struct retry {
+    unsigned n;
+    uint32_t uid;
+};
+
+static void remember_main(void *arg)
+{
+    struct store_account *a = open_account("u1");
+    struct retry *first = arg;
+    char id[16];
+
+    /* Other changes take numbers, too. */
+    for (unsigned n = 0; n < DELIVERIES; n++) {
+        uint32_t uid;
+        snprintf(id, sizeof(id), "job %u", n);
+        uid = deliver_message(a, n, id);
+        append_message(a, STORE_INBOX, n, 0);
+        if (n == first->n)
+            first->uid = uid;
+    }
+    store_close(a);
+}
+
+/* Whether a job that comes again is answered with the UID that it had. */
+static void retry_main(void *arg)
+{
+    struct store_account *a = open_account("u1");
+    struct retry *job = arg;
+    char id[16];
+    struct store_append m = {.fd = -1, .content = SPAN_LIT("a: b\r\n\r\n"), .is_retry = true};
+    struct store_appended out = {0};
+
+    snprintf(id, sizeof(id), "job %u", job->n);
+    m.delivery_id = span_cstr(id);
+    assert_int_equal(store_append(a, STORE_INBOX, &m, 1, &out), 0);
+    job->uid = out.uid;
+    store_close(a);
+}
+
+static void rebuild_main(void *arg)
+{
+    struct store_account *a = open_account("u1");
+
+    assert_int_equal(store_rebuild(a), 0);
+    store_close(a);
+}
+
+static void test_last_deliveries_are_known(void **state)
+{
+    struct retry first = {0}, job = {0}, other = {.n = 1000};
+
+    run(remember_main, &first);
+    place_reopen(&place); /* as another process: only the index knows */
+    run(retry_main, &job);
+    assert_int_equal(job.uid, first.uid);
+    run(verify_main, NULL);
+    run(rebuild_main, NULL);
+    place_reopen(&place);
+    run(retry_main, &job);
+    assert_int_equal(job.uid, first.uid);
+    run(retry_main, &other); /* one more than there is room for */
+    place_reopen(&place);
+    run(retry_main, &job);
+    assert_true(job.uid > other.uid);
+    run(verify_main, NULL);
+}
+
 /* Sessions keep their index while another one is made beside it. */
 static void verify_open_main(void *arg)
 {
@@ -468,6 +539,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_messages, setup, teardown),
         cmocka_unit_test_setup_teardown(test_blob, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_record_without_a_hint, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_last_deliveries_are_known, setup, teardown),
         cmocka_unit_test_setup_teardown(test_verify_beside_a_session, setup, teardown),
         cmocka_unit_test_setup_teardown(test_views, setup, teardown),
         cmocka_unit_test_setup_teardown(test_copy, setup, teardown),
