@@ -22,6 +22,16 @@ static int check_options(const struct journal_options *o)
     return 0;
 }
 
+/* The tail file may be lost: a journal is where its segments are. */
+static bool has_segments(struct disk *disk)
+{
+    struct segment_list list = {0};
+    bool yes = segment_list_read(disk, &list) == 0 && list.numbers.len > 0;
+
+    array_free(&list.numbers);
+    return yes;
+}
+
 int journal_shared_open(struct disk *disk, const struct journal_options *options,
                         const struct journal_boot *boot, bool create, struct journal_shared **out)
 {
@@ -37,6 +47,8 @@ int journal_shared_open(struct disk *disk, const struct journal_options *options
     j->options = *options;
     j->boot = *boot;
     rc = disk_open(disk, "tail", DISK_WRITE | (create ? DISK_CREATE : 0), &j->tail);
+    if (rc == -ENOENT && has_segments(disk))
+        rc = disk_open(disk, "tail", DISK_WRITE | DISK_CREATE, &j->tail);
     if (rc < 0) {
         free(j);
         return rc == -ENOENT ? ERR_NOT_FOUND : rc;

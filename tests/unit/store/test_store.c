@@ -342,6 +342,32 @@ static void test_verify_beside_a_session(void **state)
     run(verify_open_main, NULL);
 }
 
+/* --- files that may be lost --- */
+
+static void deliver_main(void *arg)
+{
+    struct store_account *a;
+
+    assert_int_equal(store_open(place.store, SPAN_LIT("u1"), false, &a), 0);
+    *(uint32_t *)arg = deliver_message(a, 2, "job 3");
+    store_close(a);
+}
+
+static void test_a_lost_tail(void **state)
+{
+    uint32_t uid, next;
+    char path[256];
+
+    run(look_main, NULL);
+    run(deliver_main, &uid);
+    place_reopen(&place);
+    place_path(&place, "u1", "tail", path);
+    assert_int_equal(unlink(path), 0);
+    run(deliver_main, &next);
+    assert_true(next > uid + 1);
+    run(verify_main, NULL);
+}
+
 /* --- views --- */
 
 static void views_main(void *arg)
@@ -541,6 +567,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_record_without_a_hint, setup, teardown),
         cmocka_unit_test_setup_teardown(test_last_deliveries_are_known, setup, teardown),
         cmocka_unit_test_setup_teardown(test_verify_beside_a_session, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_lost_tail, setup, teardown),
         cmocka_unit_test_setup_teardown(test_views, setup, teardown),
         cmocka_unit_test_setup_teardown(test_copy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_mailboxes, setup, teardown),
