@@ -111,6 +111,9 @@ void sync_mailbox(struct session *s, bool may_expunge)
     } else if (rc == ERR_NOT_FOUND) {
         /* RFC 2180 3.3: the only way to tell that the mailbox is gone. */
         session_end(s, "Mailbox was deleted under us.");
+    } else if (rc == -ESTALE) {
+        /* RFC 3501 2.3.1.1: a UIDVALIDITY holds as long as a session. */
+        session_end(s, "UIDVALIDITY of the mailbox has changed.");
     } else if (rc == -ENOMEM) {
         session_out_of_memory(s);
     } else if (rc != -ECANCELED) {

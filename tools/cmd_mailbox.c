@@ -184,6 +184,19 @@ static void run_rebuild(struct job *job)
     store_close(a);
 }
 
+static void run_renew(struct job *job)
+{
+    struct store_account *a = open_account(job);
+    int rc;
+
+    if (a == NULL)
+        return;
+    rc = store_renew(a);
+    if (rc < 0)
+        job->status = complain(job, job->argv[0], rc);
+    store_close(a);
+}
+
 /* The messages of all accounts: what each journal's last record says. */
 static void run_count(struct job *job)
 {
@@ -214,6 +227,7 @@ static const struct mailbox_command commands[] = {
     {"status", "account [mailbox]", "messages and bytes", 1, 2, run_status},
     {"verify", "account", "check journal and index", 1, 1, run_verify},
     {"rebuild", "account", "make the index anew from the journal", 1, 1, run_rebuild},
+    {"renew", "account", "new UIDVALIDITY, after a restore", 1, 1, run_renew},
     {"count", "", "messages of all accounts", 0, 0, run_count},
 };
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "store/account.h"
@@ -126,6 +127,34 @@ static int rebuild_job(struct store_account *a, void *arg)
 int store_rebuild(struct store_account *a)
 {
     return account_run(a, TASK_POOL_STORE, rebuild_job, NULL);
+}
+
+/* --- a new start --- */
+
+/* What a lost state can have been ahead of its clock, and of the copy. */
+enum { RENEW_AHEAD_S = 86400, RENEW_JUMP = 1 << 20 };
+
+static int build_renew(struct index_txn *t, struct commit *c, void *arg)
+{
+    uint64_t first = (uint64_t)clock_wall_s() + RENEW_AHEAD_S;
+    struct record r = {.kind = RECORD_MAILBOX, .op = RECORD_BOX_RENEW};
+    struct index_boxes all = {0};
+    int rc = index_box_list(t, &all);
+
+    if (first <= t->meta.uidvalidity)
+        first = (uint64_t)t->meta.uidvalidity + 1;
+    if (rc == 0 && first + all.items.len > UINT32_MAX)
+        rc = ERR_LIMIT;
+    array_free(&all.items);
+    r.value = (uint32_t)first;
+    return rc < 0 ? rc : commit_add(t, c, &r, RENEW_JUMP, SPAN_NONE, NULL);
+}
+
+int store_renew(struct store_account *a)
+{
+    int rc = store_rebuild(a);
+
+    return rc < 0 ? rc : account_commit(a, NULL, build_renew, NULL);
 }
 
 /* --- accounts --- */

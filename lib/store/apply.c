@@ -334,6 +334,27 @@ static int special_use(struct index_txn *t, const struct record *r)
     return 0;
 }
 
+/* Each mailbox a uidvalidity of its own, as when they were made. */
+static int renew(struct index_txn *t, const struct record *r, uint64_t number)
+{
+    struct index_boxes all = {0};
+    int rc = index_box_list(t, &all);
+
+    for (size_t i = 0; rc == 0 && i < all.items.len; i++) {
+        struct index_box *box;
+        rc = index_box(t, all.items.items[i].id, &box);
+        if (rc < 0)
+            break;
+        box->uidvalidity = r->value + (uint32_t)i;
+        touch(t, box, number);
+        if (box->uidvalidity > t->meta.uidvalidity)
+            t->meta.uidvalidity = box->uidvalidity;
+    }
+    t->is_meta_dirty = true;
+    array_free(&all.items);
+    return rc;
+}
+
 static int change_box(struct index_txn *t, const struct record *r, uint64_t number)
 {
     switch (r->op) {
@@ -347,6 +368,8 @@ static int change_box(struct index_txn *t, const struct record *r, uint64_t numb
         return selectable(t, r, number);
     case RECORD_BOX_SUBSCRIBE:
         return index_subscribe(t, r->name, r->value != 0);
+    case RECORD_BOX_RENEW:
+        return renew(t, r, number);
     default:
         return special_use(t, r);
     }

@@ -30,7 +30,7 @@ enum record_kind {
     RECORD_FLAGS,                       /* one number */
     RECORD_EXPUNGE,                     /* one number */
     RECORD_COPY,                        /* or move: a number for each message */
-    RECORD_MAILBOX,                     /* create, delete, rename, ...: one number */
+    RECORD_MAILBOX,                     /* create, delete, rename, ...: one number (RENEW: many) */
     RECORD_KEYWORD,                     /* a keyword's name; no number */
     RECORD_MOVED,                       /* the cleaner's copy of a message; no number */
     RECORD_KINDS_END,
@@ -69,6 +69,7 @@ enum record_box_op {
     RECORD_BOX_SELECTABLE,  /* value 0: \Noselect, its messages are gone */
     RECORD_BOX_SUBSCRIBE,   /* value 1 or 0; by name */
     RECORD_BOX_SPECIAL_USE, /* `other` */
+    RECORD_BOX_RENEW,       /* all mailboxes, by id: uidvalidity value, value + 1, ... */
     RECORD_BOX_OPS_END,
 };
 

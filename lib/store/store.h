@@ -149,7 +149,8 @@ TASK_WAITS void store_view_park(struct store_view *v);
 /* What changed since: positions are sequence numbers at the time each item is
  * reported, in the order expunges, changes, arrivals. Without may_expunge (during
  * FETCH, STORE, SEARCH) expunged messages stay in the view until a later refresh.
- * ERR_NOT_FOUND: the mailbox was deleted. */
+ * ERR_NOT_FOUND: the mailbox was deleted. -ESTALE: it has a new uidvalidity; what was
+ * said of its UIDs does not count any more, the view is of no use. */
 struct store_news {
     ARRAY(uint32_t) expunged; /* sequence numbers, each valid after the ones before it */
     ARRAY(uint32_t) expunged_uids;
@@ -274,6 +275,10 @@ TASK_WAITS int store_usage(struct store_account *a, uint64_t *bytes, uint64_t *m
 TASK_WAITS int store_verify(struct store_account *a, struct str *report);
 /* Throw the index away and make it anew from the journal. */
 TASK_WAITS int store_rebuild(struct store_account *a);
+/* After an account was put back from a copy: every mailbox gets a uidvalidity above all
+ * that the account gave before, also in the state that was lost, and the numbers of UIDs
+ * and changes jump. The index, which may be of that state, is made anew. */
+TASK_WAITS int store_renew(struct store_account *a);
 /* Give back the space of dead messages when it is worth it: a bounded piece of work;
  * *more says that there is more to do. -EAGAIN: another process is at it. */
 TASK_WAITS int store_clean(struct store_account *a, bool *more);

@@ -410,8 +410,10 @@ static int read_news(struct index_txn *t, void *arg)
     uint64_t modseq, uidnext;
     int rc = index_box(t, v->mailbox, &box);
 
-    if (rc == 0 && (!box->is_selectable || box->uidvalidity != v->uidvalidity))
+    if (rc == 0 && !box->is_selectable)
         rc = ERR_NOT_FOUND;
+    if (rc == 0 && box->uidvalidity != v->uidvalidity)
+        rc = -ESTALE;
     if (rc < 0)
         return rc;
     job->news->keywords_changed = t->meta.keywords != v->own->keywords;

@@ -272,6 +272,27 @@ def test_mailboxes_by_the_users_name(lab, raw):
     assert lab.tool("waypost", "mailbox", "delete", user, "Old/2024") == (0, "")
 
 
+@pytest.mark.parametrize("how", ["NOOP", "IDLE", "FETCH 1 FLAGS"])
+def test_renewed_mailboxes_end_sessions(lab, raw, how):
+    user = {"NOOP": "u18", "IDLE": "u19"}.get(how, "u20")
+    client, other = raw(user), raw(user)
+    append(client)
+    before = code(client.command(b"SELECT INBOX"), b"UIDVALIDITY")
+    junk = code(client.command(b"STATUS Junk (UIDVALIDITY)"), b"UIDVALIDITY", rb"%s (\d+)")
+    client.command(b"STORE 1 +FLAGS.SILENT (\\Flagged)")
+    if how == "IDLE":
+        client.send(b"i IDLE\r\n")
+        assert client.line().startswith(b"+ ")
+    assert lab.tool("waypost", "mailbox", "renew", lab.address(user)) == (0, "")
+    lines = [client.line()] if how == "IDLE" else client.command(how.encode())
+    assert b"* BYE UIDVALIDITY of the mailbox has changed.\r\n" in lines, lines
+    # Who has no mailbox selected goes on.
+    after = code(other.command(b"SELECT INBOX"), b"UIDVALIDITY")
+    assert after > max(before, junk)
+    assert code(other.command(b"STATUS Junk (UIDVALIDITY)"), b"UIDVALIDITY", rb"%s (\d+)") > after
+    assert b"FLAGS (\\Flagged" in b"".join(other.command(b"FETCH 1 FLAGS"))
+
+
 def test_a_client_that_vanishes_in_append_is_no_error(lab, raw):
     client = raw("u16")
     client.send(b"t APPEND INBOX {100000+}\r\n" + b"x" * 5000)

@@ -18,7 +18,7 @@ struct model_message {
 };
 
 struct model_box {
-    uint32_t id;
+    uint32_t id, uidvalidity;
     ARRAY(struct model_message) messages;
 };
 
@@ -231,6 +231,9 @@ static void open_views(void)
         struct shadow *s = &m.shadows[i];
         s->box = below(BOXES);
         assert_int_equal(store_view_open(m.account, m.boxes[s->box].id, false, &s->view), 0);
+        if (m.boxes[s->box].uidvalidity != 0)
+            assert_int_equal(s->view->uidvalidity, m.boxes[s->box].uidvalidity);
+        m.boxes[s->box].uidvalidity = s->view->uidvalidity;
         array_clear(&s->messages);
         for (size_t k = 0; k < s->view->messages.len; k++)
             *array_push(&s->messages) = s->view->messages.items[k];
@@ -266,6 +269,23 @@ static void do_reopen(void)
     open_views();
 }
 
+static void do_renew(void)
+{
+    uint32_t before = m.boxes[0].uidvalidity > m.boxes[1].uidvalidity ? m.boxes[0].uidvalidity
+                                                                      : m.boxes[1].uidvalidity;
+
+    assert_int_equal(store_renew(m.account), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        struct store_news news;
+        assert_int_equal(store_view_refresh(m.shadows[i].view, true, &news), -ESTALE);
+    }
+    close_views();
+    m.boxes[0].uidvalidity = m.boxes[1].uidvalidity = 0;
+    open_views();
+    for (unsigned i = 0; i < 2; i++)
+        assert_true(m.shadows[i].view->uidvalidity > before);
+}
+
 static void do_clean(void)
 {
     bool more = true;
@@ -284,6 +304,8 @@ static void step(void)
         do_reopen();
     if (below(30) == 0)
         do_clean();
+    if (below(60) == 0)
+        do_renew();
     if (below(60) == 0)
         assert_int_equal(store_rebuild(m.account), 0);
     if (below(3) > 0 || s->view->is_parked)

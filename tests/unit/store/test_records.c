@@ -41,6 +41,7 @@ static void test_round_trip(void **state)
          .value = 9,
          .name = SPAN_LIT("a"),
          .other = SPAN_LIT("b/c")},
+        {.kind = RECORD_MAILBOX, .op = RECORD_BOX_RENEW, .value = UINT32_MAX},
         {.kind = RECORD_KEYWORD, .value = 63, .name = SPAN_LIT("$Junk")},
     };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 
@@ -368,6 +369,69 @@ static void test_a_lost_tail(void **state)
     run(verify_main, NULL);
 }
 
+/* --- a new uidvalidity --- */
+
+static void renew_main(void *arg)
+{
+    struct store_account *a = open_account("u1");
+    struct store_listing before, after;
+    struct arena arena = {0};
+    struct store_view *v;
+    struct store_news news;
+    uint32_t uid = append_message(a, STORE_INBOX, 1, STORE_SEEN), last = 0, highest = 0;
+    uint64_t modseq;
+
+    assert_int_equal(store_create(a, SPAN_LIT("x/y"), SPAN_NONE), 0); /* x is \Noselect */
+    assert_int_equal(store_list(a, &arena, &before), 0);
+    for (size_t i = 0; i < before.boxes.len; i++) {
+        if (before.boxes.items[i].uidvalidity > last)
+            last = before.boxes.items[i].uidvalidity;
+    }
+    v = open_view(a, STORE_INBOX);
+    modseq = v->modseq;
+    assert_int_equal(store_renew(a), 0);
+    assert_int_equal(store_view_refresh(v, true, &news), -ESTALE);
+    store_view_close(v);
+    assert_int_equal(store_list(a, &arena, &after), 0);
+    assert_int_equal(after.boxes.len, before.boxes.len);
+    for (size_t i = 0; i < after.boxes.len; i++) {
+        assert_int_equal(after.boxes.items[i].id, before.boxes.items[i].id);
+        assert_true(after.boxes.items[i].uidvalidity > last + 3600);
+        assert_true(after.boxes.items[i].uidvalidity > (uint64_t)clock_wall_s() + 3600);
+        for (size_t k = 0; k < i; k++)
+            assert_int_not_equal(after.boxes.items[i].uidvalidity,
+                                 after.boxes.items[k].uidvalidity);
+        if (after.boxes.items[i].uidvalidity > highest)
+            highest = after.boxes.items[i].uidvalidity;
+    }
+    v = open_view(a, STORE_INBOX);
+    assert_int_equal(v->messages.len, 1);
+    assert_int_equal(v->messages.items[0].uid, uid);
+    assert_int_equal(v->messages.items[0].flags, STORE_SEEN);
+    assert_true(v->modseq > modseq + 1000000);
+    check_body(v, uid, 1, 300);
+    assert_true(append_message(a, STORE_INBOX, 2, 0) > uid + 1000000);
+    check_refresh(v, true, "+1");
+    store_view_close(v);
+    assert_int_equal(store_create(a, SPAN_LIT("new"), SPAN_NONE), 0);
+    store_listing_free(&before);
+    assert_int_equal(store_list(a, &arena, &before), 0);
+    for (size_t i = 0; i < before.boxes.len; i++) {
+        if (span_eq(before.boxes.items[i].name, SPAN_LIT("new")))
+            assert_int_equal(before.boxes.items[i].uidvalidity, highest + 1);
+    }
+    store_listing_free(&before);
+    store_listing_free(&after);
+    arena_reset(&arena);
+    store_close(a);
+}
+
+static void test_renew(void **state)
+{
+    run(renew_main, NULL);
+    run(verify_main, NULL);
+}
+
 /* --- views --- */
 
 static void views_main(void *arg)
@@ -568,6 +632,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_last_deliveries_are_known, setup, teardown),
         cmocka_unit_test_setup_teardown(test_verify_beside_a_session, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_lost_tail, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_renew, setup, teardown),
         cmocka_unit_test_setup_teardown(test_views, setup, teardown),
         cmocka_unit_test_setup_teardown(test_copy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_mailboxes, setup, teardown),
