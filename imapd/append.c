@@ -85,7 +85,7 @@ static bool take_request(struct session *s, struct parse *p, struct request *r)
         return false;
     }
     if (p->rest.n > 0 && p->rest.p[0] == '(') {
-        if (!flags_take(s, p, false, true, &r->flags))
+        if (!flags_take(s, p, false, &r->flags))
             return false;
         if (!parse_space(p)) {
             session_bad(s, "Invalid arguments.");
@@ -154,6 +154,7 @@ static void commit(struct session *s, const struct request *r, struct spool *spo
         .date_zone = (int16_t)(r->has_date ? r->date.zone : 0),
         .flags = r->flags.flags,
         .keywords = r->flags.keywords,
+        .keyword_count = r->flags.keyword_count,
     };
     struct store_appended done;
     int rc = store_append(s->account, r->box.id, &message, 1, &done);
@@ -163,7 +164,7 @@ static void commit(struct session *s, const struct request *r, struct spool *spo
     else if (rc == ERR_NOT_FOUND)
         session_no(s, "[TRYCREATE] Mailbox doesn't exist");
     else
-        session_store_error(s, rc, "APPEND");
+        flags_say_error(s, &r->flags, rc, "APPEND");
 }
 
 static void receive_and_commit(struct session *s, const struct request *r)

@@ -344,11 +344,11 @@ static int answer_batch(struct fetch *f, const uint32_t *numbers, size_t *count)
 /* What was sent is \Seen: one commit for a batch. */
 static int mark_seen(struct fetch *f)
 {
+    struct store_flag_change seen = {.op = STORE_FLAGS_ADD, .flags = STORE_SEEN};
     int rc = 0;
 
     if (f->seen.len > 0)
-        rc = store_set_flags(f->session->view, f->seen.items, f->seen.len, STORE_FLAGS_ADD,
-                             STORE_SEEN, 0, 0, NULL);
+        rc = store_set_flags(f->session->view, f->seen.items, f->seen.len, &seen, NULL);
     array_clear(&f->seen);
     return rc;
 }

@@ -37,7 +37,7 @@ static int need_names(struct session *s, uint64_t keywords)
     return is_complete ? 0 : load_names(s);
 }
 
-int flags_keyword(struct session *s, struct span name, bool create, uint64_t *bit)
+int flags_keyword(struct session *s, struct span name, uint64_t *bit)
 {
     unsigned number;
     int rc = need_names(s, 0);
@@ -50,7 +50,7 @@ int flags_keyword(struct session *s, struct span name, bool create, uint64_t *bi
         }
     }
     if (rc == 0)
-        rc = store_keyword(s->account, name, create, &number);
+        rc = store_keyword(s->account, name, &number);
     if (rc == 0)
         *bit = 1ULL << number;
     return rc == ERR_NOT_FOUND ? 0 : rc;
@@ -70,25 +70,47 @@ static bool add_system_flag(struct session *s, struct span name, struct flag_lis
     return false;
 }
 
-static bool add_keyword(struct session *s, struct span name, bool create, struct flag_list *out)
+static bool has_keyword(const struct flag_list *list, struct span name)
 {
-    uint64_t bit;
-    int rc;
+    for (size_t i = 0; i < list->keyword_count; i++) {
+        if (span_ieq(list->keywords[i], name))
+            return true;
+    }
+    return false;
+}
+
+static bool add_keyword(struct session *s, struct span name, struct flag_list *out)
+{
+    int rc = 0;
 
     if (name.n > KEYWORD_LENGTH_MAX) {
         session_bad(s, "Keyword is too long");
         return false;
     }
-    rc = flags_keyword(s, name, create, &bit);
-    if (rc == ERR_LIMIT)
-        session_no(s, "[LIMIT] Too many different keywords in this account.");
-    else if (rc < 0)
-        session_store_error(s, rc, "keywords");
-    out->keywords |= bit;
+    if (has_keyword(out, name))
+        return true;
+    if (out->keywords == NULL)
+        out->keywords = ARENA_NEW_N(&s->arena, struct span, STORE_KEYWORDS_MAX);
+    if (out->keywords == NULL)
+        rc = -ENOMEM;
+    else if (out->keyword_count == STORE_KEYWORDS_MAX)
+        rc = ERR_LIMIT;
+    else
+        rc = arena_copy(&s->arena, name, &out->keywords[out->keyword_count++]);
+    if (rc < 0)
+        flags_say_error(s, out, rc, "keywords");
     return rc == 0;
 }
 
-static bool take_flag(struct session *s, struct parse *p, bool create, struct flag_list *out)
+void flags_say_error(struct session *s, const struct flag_list *list, int rc, const char *what)
+{
+    if (rc == ERR_LIMIT && list->keyword_count > 0)
+        session_no(s, "[LIMIT] Too many different keywords in this account.");
+    else
+        session_store_error(s, rc, what);
+}
+
+static bool take_flag(struct session *s, struct parse *p, struct flag_list *out)
 {
     const char *start = p->rest.p;
     bool is_system = parse_char(p, '\\');
@@ -100,11 +122,10 @@ static bool take_flag(struct session *s, struct parse *p, bool create, struct fl
     }
     if (is_system)
         return add_system_flag(s, span_make(start, name.n + 1), out);
-    return add_keyword(s, name, create, out);
+    return add_keyword(s, name, out);
 }
 
-bool flags_take(struct session *s, struct parse *p, bool is_bare, bool create,
-                struct flag_list *out)
+bool flags_take(struct session *s, struct parse *p, bool is_bare, struct flag_list *out)
 {
     bool is_list = parse_char(p, '(');
 
@@ -116,7 +137,7 @@ bool flags_take(struct session *s, struct parse *p, bool is_bare, bool create,
     if (is_list && parse_char(p, ')'))
         return true;
     do {
-        if (!take_flag(s, p, create, out))
+        if (!take_flag(s, p, out))
             return false;
     } while (parse_space(p));
     if (is_list && !parse_char(p, ')')) {
@@ -170,15 +191,6 @@ bool flags_is_recent(const struct store_view *v, uint32_t uid)
     return low < v->recent.len && v->recent.items[low] == uid;
 }
 
-static bool has_room_for_keywords(const struct session *s)
-{
-    for (unsigned i = 0; i < STORE_KEYWORDS_MAX; i++) {
-        if (s->keyword_names == NULL || s->keyword_names[i].p == NULL)
-            return true;
-    }
-    return false;
-}
-
 void flags_say(struct session *s)
 {
     const uint32_t all = STORE_ANSWERED | STORE_FLAGGED | STORE_DELETED | STORE_SEEN | STORE_DRAFT;
@@ -190,8 +202,7 @@ void flags_say(struct session *s)
         if (s->is_read_only)
             session_say(s, "* OK [PERMANENTFLAGS ()] Read-only mailbox.");
         else
-            session_say(s, "* OK [PERMANENTFLAGS (%s%s)] Flags permitted.", str_cstr(&list),
-                        has_room_for_keywords(s) ? " \\*" : "");
+            session_say(s, "* OK [PERMANENTFLAGS (%s \\*)] Flags permitted.", str_cstr(&list));
     } else {
         log_error("user=<%s>: keywords can't be read: %s", str_cstr(&s->client->user),
                   error_text(rc));
@@ -204,5 +215,12 @@ void flags_say_new(struct session *s, uint64_t keywords)
     if ((keywords & ~s->shown_keywords) == 0)
         return;
     s->shown_keywords |= keywords;
+    s->keyword_names = NULL; /* a number that is new to the client may have a new name */
+    flags_say(s);
+}
+
+void flags_say_renamed(struct session *s)
+{
+    s->keyword_names = NULL;
     flags_say(s);
 }

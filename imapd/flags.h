@@ -5,17 +5,19 @@
 #include "imapd/session.h"
 
 struct flag_list {
-    uint32_t flags; /* enum store_flag */
-    uint64_t keywords;
+    uint32_t flags;        /* enum store_flag */
+    struct span *keywords; /* STORE_KEYWORDS_MAX different ones at most, of the command's arena */
+    size_t keyword_count;
 };
 
-/* Take "(\Seen $Forwarded)", or without parentheses where is_bare is set. Keywords
- * that do not exist yet are made with create, left out without. False: the answer is
- * set. */
-TASK_WAITS bool flags_take(struct session *s, struct parse *p, bool is_bare, bool create,
-                           struct flag_list *out);
+/* Take "(\Seen $Forwarded)", or without parentheses where is_bare is set. False: the
+ * answer is set. */
+TASK_WAITS bool flags_take(struct session *s, struct parse *p, bool is_bare, struct flag_list *out);
+/* The answer when the store had no room for a new keyword, or something else failed. */
+TASK_WAITS void flags_say_error(struct session *s, const struct flag_list *list, int rc,
+                                const char *what);
 /* The bit of a keyword; 0 when the account has none of that name. Negative: failure. */
-TASK_WAITS int flags_keyword(struct session *s, struct span name, bool create, uint64_t *bit);
+TASK_WAITS int flags_keyword(struct session *s, struct span name, uint64_t *bit);
 
 /* Append "\Seen \Recent $Forwarded" without parentheses, in Dovecot's order. */
 TASK_WAITS int flags_append(struct session *s, struct str *out, uint32_t flags, uint64_t keywords,
@@ -26,5 +28,7 @@ bool flags_is_recent(const struct store_view *v, uint32_t uid);
 TASK_WAITS void flags_say(struct session *s);
 /* The same if one of the keywords was not in them yet. */
 TASK_WAITS void flags_say_new(struct session *s, uint64_t keywords);
+/* Numbers of keywords have other names now: tell them. */
+TASK_WAITS void flags_say_renamed(struct session *s);
 
 #endif

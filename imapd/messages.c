@@ -14,6 +14,7 @@ struct change {
     enum store_flag_op op;
     bool is_silent;
     struct flag_list list;
+    uint64_t keywords; /* of the list */
 };
 
 static bool take_operation(struct session *s, struct parse *p, struct change *c)
@@ -46,29 +47,33 @@ static void apply(const struct change *c, const struct store_message *m, uint32_
     switch (c->op) {
     case STORE_FLAGS_SET:
         *flags = c->list.flags;
-        *keywords = c->list.keywords;
+        *keywords = c->keywords;
         break;
     case STORE_FLAGS_ADD:
         *flags = m->flags | c->list.flags;
-        *keywords = m->keywords | c->list.keywords;
+        *keywords = m->keywords | c->keywords;
         break;
     case STORE_FLAGS_REMOVE:
         *flags = m->flags & ~c->list.flags;
-        *keywords = m->keywords & ~c->list.keywords;
+        *keywords = m->keywords & ~c->keywords;
         break;
     }
 }
 
-static int change_flags(struct session *s, const struct set *set, const struct change *c)
+static int change_flags(struct session *s, const struct set *set, struct change *c)
 {
+    struct store_flag_change change = {.op = c->op,
+                                       .flags = c->list.flags,
+                                       .keywords = c->list.keywords,
+                                       .keyword_count = c->list.keyword_count};
     uint32_t *uids = set_uids(s, set);
     uint32_t flags = 0;
     uint64_t keywords = 0, deleted = 0;
     int rc = uids == NULL ? -ENOMEM : 0;
 
     if (rc == 0 && set->numbers.len > 0)
-        rc = store_set_flags(s->view, uids, set->numbers.len, c->op, c->list.flags,
-                             c->list.keywords, 0, NULL);
+        rc = store_set_flags(s->view, uids, set->numbers.len, &change, NULL);
+    c->keywords = change.keyword_bits;
     free(uids);
     for (size_t i = 0; i < set->numbers.len && rc == 0; i++) {
         const struct store_message *m = &s->view->messages.items[set->numbers.items[i] - 1];
@@ -95,7 +100,7 @@ void command_store(struct session *s, struct parse *p)
         session_no(s, "[READ-ONLY] Mailbox is read-only");
         goto out;
     }
-    if (!flags_take(s, p, true, c.op != STORE_FLAGS_REMOVE, &c.list))
+    if (!flags_take(s, p, true, &c.list))
         goto out;
     if (!parse_end(p)) {
         session_bad(s, "Invalid arguments.");
@@ -105,9 +110,9 @@ void command_store(struct session *s, struct parse *p)
     if (rc == 0)
         session_ok(s, "Store completed.");
     else
-        session_store_error(s, rc, "STORE");
+        flags_say_error(s, &c.list, rc, "STORE");
     if (rc == 0 && c.op != STORE_FLAGS_REMOVE)
-        flags_say_new(s, c.list.keywords);
+        flags_say_new(s, c.keywords);
 out:
     set_free(&set);
 }

@@ -111,7 +111,7 @@ static bool take_keyword(struct search *q, struct parse *p, struct search_key *k
     k->is_wanted = is_wanted;
     if (!take_text(q, p, &name))
         return false;
-    rc = flags_keyword(q->session, name, false, &k->keywords);
+    rc = flags_keyword(q->session, name, &k->keywords);
     if (rc < 0)
         session_store_error(q->session, rc, "SEARCH");
     return rc == 0;

@@ -86,6 +86,8 @@ static void say_keywords_of_arrivals(struct session *s, uint32_t arrived)
 
 static void say_news(struct session *s, const struct store_news *news)
 {
+    if (news->keywords_changed)
+        flags_say_renamed(s);
     say_expunged(s, news);
     say_changed(s, news);
     if (news->arrived > 0) {

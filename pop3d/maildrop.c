@@ -103,6 +103,7 @@ static size_t collect(const struct maildrop *m, bool deleted, uint32_t *uids)
 
 int maildrop_update(struct maildrop *m, bool remove)
 {
+    struct store_flag_change seen = {.op = STORE_FLAGS_ADD, .flags = STORE_SEEN};
     uint32_t *uids = calloc(m->entries.len + 1, sizeof(*uids));
     size_t count;
     int rc = 0;
@@ -111,7 +112,7 @@ int maildrop_update(struct maildrop *m, bool remove)
         return -ENOMEM;
     count = collect(m, false, uids);
     if (count > 0)
-        rc = store_set_flags(m->view, uids, count, STORE_FLAGS_ADD, STORE_SEEN, 0, 0, NULL);
+        rc = store_set_flags(m->view, uids, count, &seen, NULL);
     if (rc == 0 && remove && (count = collect(m, true, uids)) > 0)
         rc = store_expunge(m->view, uids, count, true);
     free(uids);

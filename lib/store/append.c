@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "store/blob.h"
 #include "store/body.h"
+#include "store/change.h"
 #include "store/octets.h"
 
 enum { CACHED_MAX = 1024 * 1024, COPY_CHUNK = 256 * 1024 };
@@ -183,7 +184,6 @@ static int make_draft(struct store_account *a, struct draft *d)
 
     d->hot = (struct record_hot){.flags = (uint16_t)m->flags,
                                  .zone = m->date_zone,
-                                 .keywords = m->keywords,
                                  .date = m->internal_date != 0 ? m->internal_date : clock_wall_s(),
                                  .size = source_length(m),
                                  .delivery = hash_delivery(m->delivery_id)};
@@ -344,6 +344,10 @@ static int build_append(struct index_txn *t, struct commit *c, void *arg)
         struct draft *d = &job->drafts[i];
         uint64_t number;
         struct record r;
+        rc = change_add_keywords(t, c, d->source->keywords, d->source->keyword_count, true,
+                                 &d->hot.keywords);
+        if (rc < 0)
+            break;
         fill_record(d, job->mailbox, &r);
         c->bytes += d->hot.size;
         c->messages++;
@@ -361,7 +365,8 @@ int store_append(struct store_account *a, uint32_t mailbox, const struct store_a
     struct append_job job = {.mailbox = mailbox, .count = count, .out = out};
     int rc;
 
-    if (count == 1 && mailbox == STORE_INBOX && messages->delivery_id.n > 0)
+    if (count == 1 && mailbox == STORE_INBOX && messages->delivery_id.n > 0 &&
+        messages->keyword_count == 0)
         return deliver(a, messages, out);
     if (count == 0)
         return 0;

@@ -119,7 +119,7 @@ static int selection_read(struct index_txn *t, struct selection_source *source, 
 struct flag_change {
     struct selection_source source;
     struct record record;
-    uint64_t unchanged_since;
+    struct store_flag_change *wanted;
     ARRAY(uint32_t) refused;
 };
 
@@ -130,7 +130,7 @@ static int wants_flags(void *arg, const struct index_message *m)
     uint16_t flags = m->flags;
     uint64_t keywords = m->keywords;
 
-    if (f->unchanged_since != 0 && m->modseq > f->unchanged_since) {
+    if (f->wanted->unchanged_since != 0 && m->modseq > f->wanted->unchanged_since) {
         uint32_t *uid = array_push(&f->refused);
         if (uid == NULL)
             return -ENOMEM;
@@ -148,9 +148,14 @@ static int wants_flags(void *arg, const struct index_message *m)
 static int build_flags(struct index_txn *t, struct commit *c, void *arg)
 {
     struct flag_change *f = arg;
+    struct store_flag_change *w = f->wanted;
     struct selection sel = {0};
-    int rc;
+    int rc = change_add_keywords(t, c, w->keywords, w->keyword_count, w->op != STORE_FLAGS_REMOVE,
+                                 &w->keyword_bits);
 
+    f->record.keywords = w->keyword_bits;
+    if (rc < 0)
+        return rc;
     while ((rc = selection_read(t, &f->source, RECORD_COUNT_MAX, &sel)) == 0 && sel.count > 0) {
         f->record.uids = str_span(&sel.pairs);
         rc = commit_add(t, c, &f->record, 1, SPAN_NONE, NULL);
@@ -167,17 +172,15 @@ static int check_view(const struct store_view *v)
     return v->is_parked ? -EINVAL : 0;
 }
 
-int store_set_flags(struct store_view *v, const uint32_t *uids, size_t count, enum store_flag_op op,
-                    uint32_t flags, uint64_t keywords, uint64_t unchanged_since,
-                    struct store_uids *modified)
+int store_set_flags(struct store_view *v, const uint32_t *uids, size_t count,
+                    struct store_flag_change *change, struct store_uids *modified)
 {
     struct flag_change f = {.source = {.box = v->mailbox, .uids = uids, .count = count},
                             .record = {.kind = RECORD_FLAGS,
                                        .mailbox = v->mailbox,
-                                       .op = (uint8_t)op,
-                                       .message_flags = (uint16_t)flags,
-                                       .keywords = keywords},
-                            .unchanged_since = unchanged_since};
+                                       .op = (uint8_t)change->op,
+                                       .message_flags = (uint16_t)change->flags},
+                            .wanted = change};
     int rc = check_view(v);
 
     if (rc < 0 || count == 0)

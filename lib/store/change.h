@@ -30,6 +30,10 @@ struct selection_source {
 /* Add COPY or move records for all that the source gives. copied may be NULL. */
 int change_add_copy(struct index_txn *t, struct commit *c, struct selection_source *source,
                     uint32_t to, bool move, struct store_copied *copied);
+/* The bits of keywords by their names; with create, records for those that the account does
+ * not have come before what uses them. ERR_LIMIT: all numbers are in use. */
+int change_add_keywords(struct index_txn *t, struct commit *c, const struct span *wanted,
+                        size_t count, bool create, uint64_t *bits);
 /* A uidvalidity that was never given before in this account. */
 uint32_t change_uidvalidity(const struct index_txn *t, uint32_t *last);
 

@@ -11,6 +11,7 @@
  *   N name                     its id
  *   U name                     subscribed
  *   K number                   a keyword's name
+ *   K                          how often a number got another name
  *   H mailbox uid              64 octets hot: flags, dates, position
  *   E mailbox uid              finished ENVELOPE and BODYSTRUCTURE; may be missing
  *   L mailbox modseq uid       the last change of a message that changed since it came
@@ -135,7 +136,11 @@ bool index_is_subscribed(struct index_txn *t, struct span name);
 int index_subscriptions(struct index_txn *t, index_name_fn *each, void *arg);
 /* ERR_NOT_FOUND; the span is valid in the transaction. */
 int index_keyword(struct index_txn *t, unsigned number, struct span *name);
+/* Also another name than before, which changes the edition of the names. */
 int index_keyword_put(struct index_txn *t, unsigned number, struct span name);
+int index_keyword_edition(struct index_txn *t, uint32_t *edition);
+/* The keywords that any message has. */
+int index_keywords_used(struct index_txn *t, uint64_t *used);
 
 /* --- messages --- */
 

@@ -295,11 +295,37 @@ int index_keyword(struct index_txn *t, unsigned number, struct span *name)
     return rc;
 }
 
+int index_keyword_edition(struct index_txn *t, uint32_t *edition)
+{
+    MDB_val k = value_of("K", 1), v;
+    int rc = index_error(t, mdb_get(t->txn, t->dbi, &k, &v));
+
+    *edition = rc == 0 && v.mv_size == 4 ? (uint32_t)octets_get(v.mv_data, 4) : 0;
+    return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+static int next_edition(struct index_txn *t)
+{
+    unsigned char octets[4];
+    MDB_val k = value_of("K", 1), v = value_of(octets, 4);
+    uint32_t edition;
+    int rc = index_keyword_edition(t, &edition);
+
+    octets_put(octets, edition + 1, 4);
+    return rc < 0 ? rc : index_error(t, mdb_put(t->txn, t->dbi, &k, &v, 0));
+}
+
 int index_keyword_put(struct index_txn *t, unsigned number, struct span name)
 {
     unsigned char key[2] = {'K', (unsigned char)number};
     MDB_val k = value_of(key, 2), v = value_of(name.p, name.n);
+    struct span before;
 
+    if (index_keyword(t, number, &before) == 0) {
+        int rc = next_edition(t);
+        if (rc < 0)
+            return rc;
+    }
     if (number >= t->meta.keywords) {
         t->meta.keywords = number + 1;
         t->is_meta_dirty = true;

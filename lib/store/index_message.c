@@ -125,6 +125,28 @@ void index_walk_end(struct index_walk *w)
     w->cursor = NULL;
 }
 
+int index_keywords_used(struct index_txn *t, uint64_t *used)
+{
+    MDB_val key = value_of("H", 1), value;
+    struct index_message m;
+    MDB_cursor *cursor;
+    int result = 0, rc = mdb_cursor_open(t->txn, t->dbi, &cursor);
+
+    *used = 0;
+    if (rc != 0)
+        return index_error(t, rc);
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    while (rc == 0 && *(const char *)key.mv_data == 'H' && *used != UINT64_MAX) {
+        result = decode_hot(&value, 0, &m);
+        if (result < 0)
+            break;
+        *used |= m.keywords;
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    }
+    mdb_cursor_close(cursor);
+    return result < 0 || rc == MDB_NOTFOUND ? result : index_error(t, rc);
+}
+
 /* --- cached strings --- */
 
 int index_cached(struct index_txn *t, uint32_t box, uint32_t uid, struct span *envelope,

@@ -1,4 +1,4 @@
-/* Mailboxes, subscriptions and keywords. */
+/* Mailboxes and subscriptions. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -364,90 +364,4 @@ int store_rename(struct store_account *a, struct span from, struct span to)
 int store_subscribe(struct store_account *a, struct span name, bool on)
 {
     return change_box(a, build_subscribe, name, SPAN_NONE, false, on);
-}
-
-/* --- keywords --- */
-
-struct keyword_job {
-    struct arena *arena;
-    struct span *names;
-    struct span name;
-    bool create;
-    unsigned number;
-};
-
-static int read_keywords(struct index_txn *t, void *arg)
-{
-    struct keyword_job *job = arg;
-    int rc = 0;
-
-    for (unsigned i = 0; rc == 0 && i < STORE_KEYWORDS_MAX; i++) {
-        struct span name;
-        job->names[i] = SPAN_NONE;
-        if (i < t->meta.keywords && index_keyword(t, i, &name) == 0)
-            rc = arena_copy(job->arena, name, &job->names[i]);
-    }
-    return rc;
-}
-
-static int keywords_job(struct store_account *a, void *arg)
-{
-    return account_view(a, read_keywords, arg);
-}
-
-int store_keywords(struct store_account *a, struct arena *arena,
-                   struct span names[STORE_KEYWORDS_MAX])
-{
-    struct keyword_job job = {.arena = arena, .names = names};
-
-    return account_run(a, TASK_POOL_STORE, keywords_job, &job);
-}
-
-/* Keywords are the same in any case (RFC 3501 2.3.2, as Dovecot). */
-static int find_keyword(struct index_txn *t, void *arg)
-{
-    struct keyword_job *job = arg;
-    struct span name;
-
-    for (unsigned i = 0; i < t->meta.keywords; i++) {
-        if (index_keyword(t, i, &name) == 0 && span_ieq(name, job->name)) {
-            job->number = i;
-            return 0;
-        }
-    }
-    return ERR_NOT_FOUND;
-}
-
-static int find_keyword_job(struct store_account *a, void *arg)
-{
-    return account_view(a, find_keyword, arg);
-}
-
-static int build_keyword(struct index_txn *t, struct commit *c, void *arg)
-{
-    struct keyword_job *job = arg;
-    struct record r = {.kind = RECORD_KEYWORD, .name = job->name, .value = t->meta.keywords};
-    int rc = find_keyword(t, arg);
-
-    if (rc != ERR_NOT_FOUND)
-        return rc;
-    if (t->meta.keywords >= STORE_KEYWORDS_MAX)
-        return ERR_LIMIT;
-    job->number = t->meta.keywords;
-    return commit_add(t, c, &r, 0, SPAN_NONE, NULL);
-}
-
-int store_keyword(struct store_account *a, struct span name, bool create, unsigned *number)
-{
-    struct keyword_job job = {.name = name};
-    int rc;
-
-    if (name.n == 0 || name.n > INDEX_NAME_MAX)
-        return name.n == 0 ? ERR_SYNTAX : ERR_TOO_LONG;
-    rc = account_run(a, TASK_POOL_STORE, find_keyword_job, &job);
-    if (rc == ERR_NOT_FOUND && create)
-        rc = account_commit(a, NULL, build_keyword, &job);
-    if (rc == 0)
-        *number = job.number;
-    return rc;
 }

@@ -31,7 +31,7 @@ enum record_kind {
     RECORD_EXPUNGE,                     /* one number */
     RECORD_COPY,                        /* or move: a number for each message */
     RECORD_MAILBOX,                     /* create, delete, rename, ...: one number (RENEW: many) */
-    RECORD_KEYWORD,                     /* a keyword's name; no number */
+    RECORD_KEYWORD,                     /* a keyword's (new) name; no number */
     RECORD_MOVED,                       /* the cleaner's copy of a message; no number */
     RECORD_KINDS_END,
 };

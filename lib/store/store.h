@@ -32,7 +32,8 @@ enum store_flag {
 };
 
 /* Keywords are numbered per account (0..STORE_KEYWORDS_MAX-1), names kept in the
- * account's journal. */
+ * account's journal. When all numbers have names, a new name takes a number that no message
+ * has. So changes name their keywords; a number is good for what was just read. */
 enum { STORE_KEYWORDS_MAX = 64 };
 
 /* Zero means the default throughout. */
@@ -156,7 +157,7 @@ struct store_news {
     ARRAY(uint32_t) expunged_uids;
     ARRAY(uint32_t) changed; /* sequence numbers whose flags changed */
     uint32_t arrived;        /* how many were added at the end */
-    bool keywords_changed;
+    bool keywords_changed;   /* a number has another name than before */
 };
 TASK_WAITS int store_view_refresh(struct store_view *v, bool may_expunge, struct store_news *news);
 void store_news_free(struct store_news *n);
@@ -164,9 +165,8 @@ void store_news_free(struct store_news *n);
 /* Keyword names of the account by number; NULL-name entries are unused. */
 TASK_WAITS int store_keywords(struct store_account *a, struct arena *arena,
                               struct span names[STORE_KEYWORDS_MAX]);
-/* The number of a keyword; with create it is added. ERR_LIMIT, ERR_NOT_FOUND. */
-TASK_WAITS int store_keyword(struct store_account *a, struct span name, bool create,
-                             unsigned *number);
+/* The number of a keyword. ERR_NOT_FOUND. */
+TASK_WAITS int store_keyword(struct store_account *a, struct span name, unsigned *number);
 
 /* Finished strings made at delivery: IMAP ENVELOPE and BODYSTRUCTURE (BODY is
  * derived by the reader). From the arena. A message that is gone has envelope.p NULL.
@@ -210,7 +210,8 @@ struct store_append {
     int64_t internal_date; /* 0: now */
     int16_t date_zone;
     uint32_t flags;
-    uint64_t keywords;
+    const struct span *keywords; /* by name; new ones are made */
+    size_t keyword_count;
     struct span delivery_id; /* queue id and recipient: a repeated delivery with the same
                                 id is answered with the first one's UID (best effort) */
     bool is_retry;           /* the one before may have come through: look in the index */
@@ -219,6 +220,7 @@ struct store_appended {
     uint32_t uidvalidity, uid;
     uint64_t modseq;
 };
+/* ERR_NOT_FOUND: no such mailbox. ERR_LIMIT: all keywords of the account are in use. */
 TASK_WAITS int store_append(struct store_account *a, uint32_t mailbox,
                             const struct store_append *messages, size_t count,
                             struct store_appended *out);
@@ -227,12 +229,19 @@ struct store_uids {
     ARRAY(uint32_t) items; /* free with array_free */
 };
 enum store_flag_op { STORE_FLAGS_SET, STORE_FLAGS_ADD, STORE_FLAGS_REMOVE };
+struct store_flag_change {
+    enum store_flag_op op;
+    uint32_t flags;
+    const struct span *keywords; /* by name; new ones are made, but not for removing them */
+    size_t keyword_count;
+    uint64_t keyword_bits;    /* filled in, as in struct store_message */
+    uint64_t unchanged_since; /* 0: unconditional */
+};
 /* Changes the messages of uids (ascending) that still exist; those that did not
- * exist any more are not an error. unchanged_since 0: unconditional; otherwise
- * the UIDs refused are appended to *modified (may be NULL). */
+ * exist any more are not an error. The UIDs refused for unchanged_since are appended
+ * to *modified (may be NULL). ERR_LIMIT: all keywords of the account are in use. */
 TASK_WAITS int store_set_flags(struct store_view *v, const uint32_t *uids, size_t count,
-                               enum store_flag_op op, uint32_t flags, uint64_t keywords,
-                               uint64_t unchanged_since, struct store_uids *modified);
+                               struct store_flag_change *change, struct store_uids *modified);
 /* Those of uids that carry \Deleted (all of them when uids is NULL and count 0);
  * with any_flag also those that do not (MOVE, POP3 DELE). */
 TASK_WAITS int store_expunge(struct store_view *v, const uint32_t *uids, size_t count,

@@ -141,7 +141,9 @@ static int load(struct index_txn *t, void *arg)
     v->uidvalidity = box->uidvalidity;
     v->modseq = box->modseq;
     v->uidnext = box->uidnext;
-    v->own->keywords = t->meta.keywords;
+    rc = index_keyword_edition(t, &v->own->edition);
+    if (rc < 0)
+        return rc;
     v->own->last_uid = 0;
     job->recent = box->recent;
     array_clear(&v->messages);
@@ -408,16 +410,19 @@ static int read_news(struct index_txn *t, void *arg)
     struct store_view *v = job->view;
     struct index_box *box;
     uint64_t modseq, uidnext;
+    uint32_t edition;
     int rc = index_box(t, v->mailbox, &box);
 
     if (rc == 0 && !box->is_selectable)
         rc = ERR_NOT_FOUND;
     if (rc == 0 && box->uidvalidity != v->uidvalidity)
         rc = -ESTALE;
+    if (rc == 0)
+        rc = index_keyword_edition(t, &edition);
     if (rc < 0)
         return rc;
-    job->news->keywords_changed = t->meta.keywords != v->own->keywords;
-    v->own->keywords = t->meta.keywords;
+    job->news->keywords_changed = edition != v->own->edition;
+    v->own->edition = edition;
     if (box->modseq == v->modseq && !v->is_parked) {
         job->first_new = v->messages.len;
         return 0;

@@ -12,7 +12,7 @@ struct uid_list {
 
 struct store_view_own {
     uint32_t last_uid;    /* UIDs above are not in the view yet */
-    uint32_t keywords;    /* how many names the account had */
+    uint32_t edition;     /* of the keywords' names */
     struct uid_list gone; /* expunged, but not yet told: still in messages */
     struct str parked;    /* the UIDs of a parked view */
 };

@@ -149,6 +149,8 @@ static void measure_mailbox(void)
     struct store_account *a;
     struct store_view *v;
     struct store_copied copied;
+    struct store_flag_change seen = {.op = STORE_FLAGS_ADD, .flags = STORE_SEEN};
+    struct store_flag_change deleted = {.op = STORE_FLAGS_ADD, .flags = STORE_DELETED};
     struct store_cached *cached = calloc(b.messages, sizeof(*cached));
     uint32_t *uids = calloc(b.messages, sizeof(*uids));
     struct arena arena = {0};
@@ -174,10 +176,10 @@ static void measure_mailbox(void)
     say(c, "ENVELOPE and BODYSTRUCTURE", b.messages);
     c = begin();
     for (int i = 0; i < 200; i++)
-        must(store_set_flags(v, uids + i, 1, STORE_FLAGS_ADD, STORE_SEEN, 0, 0, NULL), "flags");
+        must(store_set_flags(v, uids + i, 1, &seen, NULL), "flags");
     say(c, "STORE of one", 200);
     c = begin();
-    must(store_set_flags(v, uids, 1000, STORE_FLAGS_ADD, STORE_DELETED, 0, 0, NULL), "flags");
+    must(store_set_flags(v, uids, 1000, &deleted, NULL), "flags");
     say(c, "STORE of 1000", 1);
     c = begin();
     must(store_copy(v, uids, 1000, STORE_INBOX, false, &copied), "copy");

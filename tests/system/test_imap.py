@@ -293,6 +293,37 @@ def test_renewed_mailboxes_end_sessions(lab, raw, how):
     assert b"FLAGS (\\Flagged" in b"".join(other.command(b"FETCH 1 FLAGS"))
 
 
+def test_a_keyword_that_nobody_uses_makes_room(lab, raw):
+    client, other = raw("u14"), raw("u14")
+    names = [b"k%d" % i for i in range(64)]
+    for _ in range(2):
+        append(client)
+    for session in (client, other):
+        session.command(b"SELECT INBOX")
+    assert client.command(b"STORE 1 +FLAGS (" + b" ".join(names) + b")")[-1].startswith(b"t OK")
+    other.command(b"NOOP")
+    lines = client.command(b"STORE 2 +FLAGS (new)")
+    assert lines[-1].startswith(b"t NO [LIMIT]"), lines
+    lines = client.command(b"APPEND INBOX (new) {%d+}\r\n" % len(MESSAGE) + MESSAGE)
+    assert lines[-1].startswith(b"t NO [LIMIT]"), lines
+    assert client.command(b"STORE 1 -FLAGS (k5)")[-1].startswith(b"t OK")
+    # Both have heard of k5, and hear of the name that came for it.
+    for session, command in ((client, b"STORE 2 +FLAGS (new)"), (other, b"NOOP")):
+        lines = session.command(command)
+        told = [line for line in lines if line.startswith(b"* FLAGS ") or b"PERMANENTFLAGS" in line]
+        assert lines[-1].startswith(b"t OK") and told, lines
+        assert all(b" new " in line and b" k5 " not in line for line in told), told
+        assert any(b"* 2 FETCH (FLAGS (" in line and b"new))" in line for line in lines), lines
+        assert not any(b" k5 " in line for line in session.command(b"FETCH 1:2 FLAGS"))
+    lines = other.command(b"SEARCH KEYWORD new")
+    assert b"* SEARCH 2\r\n" in lines
+    lines = other.command(b"EXAMINE INBOX") + other.command(b"SELECT INBOX")
+    told = [line for line in lines if line.startswith(b"* FLAGS ") or b"PERMANENTFLAGS (\\" in line]
+    assert len(told) == 3 and all(b" new" in line and b" k5 " not in line for line in told), told
+    assert b" \\*)" in told[-1]
+    assert lab.tool("waypost", "mailbox", "verify", lab.address("u14")) == (0, "")
+
+
 def test_a_client_that_vanishes_in_append_is_no_error(lab, raw):
     client = raw("u16")
     client.send(b"t APPEND INBOX {100000+}\r\n" + b"x" * 5000)

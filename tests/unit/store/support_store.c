@@ -91,6 +91,18 @@ uint32_t deliver_message(struct store_account *a, unsigned n, const char *delive
     return out.uid;
 }
 
+int set_flags(struct store_view *v, const uint32_t *uids, size_t count, enum store_flag_op op,
+              uint32_t flags, const char *keywords)
+{
+    struct span names[STORE_KEYWORDS_MAX], rest = span_cstr(keywords);
+    struct store_flag_change change = {.op = op, .flags = flags, .keywords = names};
+
+    while (change.keyword_count < STORE_KEYWORDS_MAX &&
+           span_token(&rest, " ", &names[change.keyword_count]))
+        change.keyword_count++;
+    return store_set_flags(v, uids, count, &change, NULL);
+}
+
 uint32_t find_mailbox(struct store_account *a, const char *name)
 {
     struct arena arena = {0};

@@ -36,6 +36,9 @@ void message_text(struct str *out, unsigned n, size_t extra);
 uint32_t append_message(struct store_account *a, uint32_t mailbox, unsigned n, uint32_t flags);
 /* By delivery, without the index. */
 uint32_t deliver_message(struct store_account *a, unsigned n, const char *delivery_id);
+/* keywords: names with spaces between them. */
+int set_flags(struct store_view *v, const uint32_t *uids, size_t count, enum store_flag_op op,
+              uint32_t flags, const char *keywords);
 uint32_t find_mailbox(struct store_account *a, const char *name);
 void check_refresh(struct store_view *v, bool may_expunge, const char *want);
 

@@ -7,13 +7,18 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { BOXES = 2, STEPS = 400, LIVES = 6 };
+enum { BOXES = 2, STEPS = 400, LIVES = 6, NAMES = 70 };
+
+/* Keywords by name: more of them than an account can have at a time. */
+struct names {
+    bool has[NAMES];
+};
 
 struct model_message {
     uint32_t uid;
     unsigned n;
     uint32_t flags;
-    uint64_t keywords;
+    struct names keywords;
     size_t extra;
 };
 
@@ -27,6 +32,7 @@ struct shadow {
     struct store_view *view;
     unsigned box;
     ARRAY(struct store_message) messages;
+    int names[STORE_KEYWORDS_MAX]; /* what the numbers meant at the last refresh, -1: nothing */
 };
 
 static struct {
@@ -42,6 +48,90 @@ static unsigned below(unsigned n)
 {
     m.seed = m.seed * 6364136223846793005ull + 1442695040888963407ull;
     return (unsigned)((m.seed >> 33) % n);
+}
+
+/* --- keywords --- */
+
+static struct names some_names(void)
+{
+    struct names out = {0};
+
+    for (unsigned n = below(8) == 0 ? 60 : below(4); n > 0; n--)
+        out.has[below(NAMES)] = true;
+    return out;
+}
+
+/* As the store takes them. */
+static size_t spell(const struct names *n, char texts[NAMES][8], struct span spans[NAMES])
+{
+    size_t count = 0;
+
+    for (unsigned i = 0; i < NAMES; i++) {
+        if (!n->has[i])
+            continue;
+        snprintf(texts[count], 8, "k%u", i);
+        spans[count] = span_cstr(texts[count]);
+        count++;
+    }
+    return count;
+}
+
+/* Whether there are numbers for all that messages have, and for these. */
+static bool fits(const struct names *wanted)
+{
+    struct names all = *wanted;
+    unsigned count = 0;
+
+    for (unsigned b = 0; b < BOXES; b++) {
+        for (size_t i = 0; i < m.boxes[b].messages.len; i++) {
+            for (unsigned k = 0; k < NAMES; k++)
+                all.has[k] |= m.boxes[b].messages.items[i].keywords.has[k];
+        }
+    }
+    for (unsigned k = 0; k < NAMES; k++)
+        count += all.has[k];
+    return count <= STORE_KEYWORDS_MAX;
+}
+
+static void read_names(int out[STORE_KEYWORDS_MAX])
+{
+    struct span names[STORE_KEYWORDS_MAX];
+    struct arena arena = {0};
+
+    assert_int_equal(store_keywords(m.account, &arena, names), 0);
+    for (unsigned i = 0; i < STORE_KEYWORDS_MAX; i++) {
+        uint64_t name;
+        out[i] = -1;
+        if (names[i].p == NULL)
+            continue;
+        assert_int_equal(span_to_u64(span_drop(names[i], 1), &name), 0);
+        out[i] = (int)name;
+    }
+    arena_reset(&arena);
+}
+
+/* Who has a name for a number hears when it gets another one. */
+static void note_names(struct shadow *s, bool is_changed)
+{
+    int names[STORE_KEYWORDS_MAX];
+
+    read_names(names);
+    for (unsigned i = 0; i < STORE_KEYWORDS_MAX; i++)
+        assert_true(names[i] == s->names[i] || s->names[i] == -1 || is_changed);
+    memcpy(s->names, names, sizeof(names));
+}
+
+static void check_keywords(const struct shadow *s, uint64_t bits, const struct names *want)
+{
+    struct names got = {0};
+
+    for (unsigned i = 0; i < STORE_KEYWORDS_MAX; i++) {
+        if ((bits >> i & 1) == 0)
+            continue;
+        assert_int_not_equal(s->names[i], -1);
+        got.has[s->names[i]] = true;
+    }
+    assert_memory_equal(&got, want, sizeof(got));
 }
 
 /* --- comparing --- */
@@ -77,6 +167,7 @@ static void refresh(struct shadow *s, bool may_expunge)
 
     assert_int_equal(store_view_refresh(s->view, may_expunge, &news), 0);
     apply_news(s, &news);
+    note_names(s, news.keywords_changed);
     store_news_free(&news);
     for (size_t i = 0; i < s->messages.len; i++) {
         assert_int_equal(s->messages.items[i].uid, s->view->messages.items[i].uid);
@@ -91,7 +182,7 @@ static void refresh(struct shadow *s, bool may_expunge)
     for (size_t i = 0; i < box->messages.len; i++) {
         assert_int_equal(s->view->messages.items[i].uid, box->messages.items[i].uid);
         assert_int_equal(s->view->messages.items[i].flags, box->messages.items[i].flags);
-        assert_int_equal(s->view->messages.items[i].keywords, box->messages.items[i].keywords);
+        check_keywords(s, s->view->messages.items[i].keywords, &box->messages.items[i].keywords);
     }
 }
 
@@ -113,8 +204,8 @@ static void check_bodies(struct shadow *s)
 
 /* --- commands --- */
 
-static void add_to_model(unsigned box, uint32_t uid, unsigned n, uint32_t flags, uint64_t keywords,
-                         size_t extra)
+static void add_to_model(unsigned box, uint32_t uid, unsigned n, uint32_t flags,
+                         struct names keywords, size_t extra)
 {
     struct model_message *message = array_push(&m.boxes[box].messages);
 
@@ -126,7 +217,11 @@ static void do_append(void)
 {
     unsigned box = below(BOXES), n = ++m.counter, flags = below(32);
     size_t extra = below(20) == 0 ? 20000 : below(3000);
-    struct store_append message = {.fd = -1, .flags = flags, .keywords = below(8)};
+    struct names keywords = some_names();
+    char texts[NAMES][8];
+    struct span spans[NAMES];
+    struct store_append message = {.fd = -1, .flags = flags, .keywords = spans};
+    int rc;
     struct store_appended out;
     struct str text = {0};
     char id[16];
@@ -134,10 +229,15 @@ static void do_append(void)
     message_text(&text, n, extra);
     message.content = str_span(&text);
     snprintf(id, sizeof(id), "id %u", n);
-    if (box == 0 && below(2) == 0)
+    if (box == 0 && below(2) == 0) {
         message.delivery_id = span_cstr(id);
-    assert_int_equal(store_append(m.account, m.boxes[box].id, &message, 1, &out), 0);
-    add_to_model(box, out.uid, n, flags, message.keywords, extra);
+        keywords = (struct names){0};
+    }
+    message.keyword_count = spell(&keywords, texts, spans);
+    rc = store_append(m.account, m.boxes[box].id, &message, 1, &out);
+    assert_int_equal(rc, fits(&keywords) ? 0 : ERR_LIMIT);
+    if (rc == 0)
+        add_to_model(box, out.uid, n, flags, keywords, extra);
     str_fini(&text);
 }
 
@@ -166,10 +266,18 @@ static void do_flags(struct shadow *s, const uint32_t *uids, size_t count)
 {
     enum store_flag_op op = (enum store_flag_op)below(3);
     uint32_t flags = below(32);
-    uint64_t keywords = below(8);
+    struct names keywords = some_names();
+    char texts[NAMES][8];
+    struct span spans[NAMES];
+    struct store_flag_change change = {.op = op, .flags = flags, .keywords = spans};
     struct model_box *box = &m.boxes[s->box];
+    int rc;
 
-    assert_int_equal(store_set_flags(s->view, uids, count, op, flags, keywords, 0, NULL), 0);
+    change.keyword_count = spell(&keywords, texts, spans);
+    rc = store_set_flags(s->view, uids, count, &change, NULL);
+    assert_int_equal(rc, count == 0 || op == STORE_FLAGS_REMOVE || fits(&keywords) ? 0 : ERR_LIMIT);
+    if (rc < 0)
+        return;
     for (size_t i = 0; i < box->messages.len; i++) {
         struct model_message *x = &box->messages.items[i];
         if (!is_chosen(uids, count, x->uid))
@@ -177,9 +285,10 @@ static void do_flags(struct shadow *s, const uint32_t *uids, size_t count)
         x->flags = op == STORE_FLAGS_SET   ? flags
                    : op == STORE_FLAGS_ADD ? x->flags | flags
                                            : x->flags & ~flags;
-        x->keywords = op == STORE_FLAGS_SET   ? keywords
-                      : op == STORE_FLAGS_ADD ? x->keywords | keywords
-                                              : x->keywords & ~keywords;
+        for (unsigned k = 0; k < NAMES; k++)
+            x->keywords.has[k] = op == STORE_FLAGS_SET   ? keywords.has[k]
+                                 : op == STORE_FLAGS_ADD ? x->keywords.has[k] || keywords.has[k]
+                                                         : x->keywords.has[k] && !keywords.has[k];
     }
 }
 
@@ -234,6 +343,7 @@ static void open_views(void)
         if (m.boxes[s->box].uidvalidity != 0)
             assert_int_equal(s->view->uidvalidity, m.boxes[s->box].uidvalidity);
         m.boxes[s->box].uidvalidity = s->view->uidvalidity;
+        read_names(s->names);
         array_clear(&s->messages);
         for (size_t k = 0; k < s->view->messages.len; k++)
             *array_push(&s->messages) = s->view->messages.items[k];

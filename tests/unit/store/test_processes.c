@@ -48,6 +48,7 @@ static void read_main(void *arg)
 {
     struct store_account *a;
     struct store_view *v;
+    struct store_flag_change seen = {.op = STORE_FLAGS_ADD, .flags = STORE_SEEN};
     uint32_t junk;
 
     assert_int_equal(store_open(child.place.store, span_cstr(account), true, &a), 0);
@@ -71,8 +72,7 @@ static void read_main(void *arg)
             int rc = store_body_read(v, uid, &text);
             assert_true(rc == 0 || rc == ERR_NOT_FOUND);
             str_fini(&text);
-            assert_int_equal(store_set_flags(v, &uid, 1, STORE_FLAGS_ADD, STORE_SEEN, 0, 0, NULL),
-                             0);
+            assert_int_equal(store_set_flags(v, &uid, 1, &seen, NULL), 0);
             if (round % 16 == 0) {
                 assert_int_equal(store_copy(v, &uid, 1, junk, true, &copied), 0);
                 store_copied_free(&copied);

@@ -438,6 +438,7 @@ static void views_main(void *arg)
 {
     struct store_account *a = open_account("u1");
     struct store_view *v, *w;
+    struct store_flag_change unseen = {.op = STORE_FLAGS_REMOVE, .flags = STORE_SEEN};
     struct store_uids refused = {0};
     uint32_t uids[6];
 
@@ -448,20 +449,18 @@ static void views_main(void *arg)
     assert_int_equal(v->recent.len, 5);
     assert_int_equal(w->recent.len, 0);
     check_refresh(v, true, "");
-    assert_int_equal(
-        store_set_flags(v, uids + 1, 2, STORE_FLAGS_ADD, STORE_SEEN | STORE_DELETED, 3, 0, NULL),
-        0);
+    assert_int_equal(set_flags(v, uids + 1, 2, STORE_FLAGS_ADD, STORE_SEEN | STORE_DELETED, "a b"),
+                     0);
     check_refresh(w, true, "*2 *3");
     assert_int_equal(w->messages.items[1].flags, STORE_SEEN | STORE_DELETED);
     assert_int_equal(w->messages.items[1].keywords, 3);
     check_refresh(v, false, "*2 *3");
     check_refresh(v, true, "");
     /* unchanged: no new modseq */
-    assert_int_equal(store_set_flags(v, uids + 1, 2, STORE_FLAGS_ADD, STORE_SEEN, 0, 0, NULL), 0);
+    assert_int_equal(set_flags(v, uids + 1, 2, STORE_FLAGS_ADD, STORE_SEEN, ""), 0);
     check_refresh(w, true, "");
-    assert_int_equal(store_set_flags(v, uids, 5, STORE_FLAGS_REMOVE, STORE_SEEN, 0,
-                                     v->messages.items[0].modseq, &refused),
-                     0);
+    unseen.unchanged_since = v->messages.items[0].modseq;
+    assert_int_equal(store_set_flags(v, uids, 5, &unseen, &refused), 0);
     assert_int_equal(refused.items.len, 4);
     array_free(&refused.items);
     assert_int_equal(store_expunge(v, NULL, 0, false), 0);
@@ -475,10 +474,9 @@ static void views_main(void *arg)
     check_refresh(v, true, "-2 -2 +1");
     store_view_park(v);
     store_view_park(w);
-    assert_int_equal(store_set_flags(v, uids, 1, STORE_FLAGS_SET, STORE_FLAGGED, 0, 0, NULL),
-                     -EINVAL);
+    assert_int_equal(set_flags(v, uids, 1, STORE_FLAGS_SET, STORE_FLAGGED, ""), -EINVAL);
     check_refresh(v, true, "");
-    assert_int_equal(store_set_flags(v, uids, 1, STORE_FLAGS_SET, STORE_FLAGGED, 0, 0, NULL), 0);
+    assert_int_equal(set_flags(v, uids, 1, STORE_FLAGS_SET, STORE_FLAGGED, ""), 0);
     assert_int_equal(store_expunge(v, uids + 3, 1, true), 0);
     check_refresh(w, true, "-2 *1");
     check_refresh(v, true, "-2 *1");
@@ -593,33 +591,70 @@ static void test_mailboxes(void **state)
     run(mailboxes_main, NULL);
 }
 
+/* The name that keyword number has; empty: none. */
+static void check_name(struct store_account *a, unsigned number, const char *want)
+{
+    struct span names[STORE_KEYWORDS_MAX];
+    struct arena arena = {0};
+
+    assert_int_equal(store_keywords(a, &arena, names), 0);
+    assert_true(span_eq(names[number], span_cstr(want)));
+    arena_reset(&arena);
+}
+
 static void keywords_main(void *arg)
 {
     struct store_account *a = open_account("u1");
-    struct span names[STORE_KEYWORDS_MAX];
-    struct arena arena = {0};
+    uint32_t uids[2] = {append_message(a, STORE_INBOX, 1, 0), append_message(a, STORE_INBOX, 2, 0)};
+    struct store_view *v = open_view(a, STORE_INBOX);
+    struct store_news news;
     unsigned number;
     char name[16];
 
-    assert_int_equal(store_keyword(a, SPAN_LIT("$Junk"), false, &number), ERR_NOT_FOUND);
-    assert_int_equal(store_keyword(a, SPAN_LIT("$Junk"), true, &number), 0);
-    assert_int_equal(store_keyword(a, SPAN_LIT("$jUNK"), true, &number), 0);
+    assert_int_equal(store_keyword(a, SPAN_LIT("$Junk"), &number), ERR_NOT_FOUND);
+    assert_int_equal(set_flags(v, uids, 1, STORE_FLAGS_REMOVE, 0, "$Junk"), 0);
+    assert_int_equal(store_keyword(a, SPAN_LIT("$Junk"), &number), ERR_NOT_FOUND);
+    assert_int_equal(set_flags(v, uids, 1, STORE_FLAGS_ADD, 0, "$Junk $JUNK"), 0);
+    assert_int_equal(store_keyword(a, SPAN_LIT("$jUNK"), &number), 0);
     assert_int_equal(number, 0);
     for (unsigned i = 1; i < STORE_KEYWORDS_MAX; i++) {
         snprintf(name, sizeof(name), "k%u", i);
-        assert_int_equal(store_keyword(a, span_cstr(name), true, &number), 0);
+        assert_int_equal(set_flags(v, uids, 1, STORE_FLAGS_ADD, 0, name), 0);
+        assert_int_equal(store_keyword(a, span_cstr(name), &number), 0);
         assert_int_equal(number, i);
     }
-    assert_int_equal(store_keyword(a, SPAN_LIT("more"), true, &number), ERR_LIMIT);
-    assert_int_equal(store_keywords(a, &arena, names), 0);
-    assert_true(span_eq(names[63], SPAN_LIT("k63")));
-    arena_reset(&arena);
+    check_name(a, 63, "k63");
+    assert_int_equal(set_flags(v, uids + 1, 1, STORE_FLAGS_ADD, 0, "more"), ERR_LIMIT);
+    /* A number that no message has any more is given to a new name, once it is needed. */
+    assert_int_equal(set_flags(v, uids, 1, STORE_FLAGS_REMOVE, 0, "k7 k9"), 0);
+    check_name(a, 7, "k7");
+    assert_int_equal(store_view_refresh(v, true, &news), 0);
+    assert_false(news.keywords_changed);
+    store_news_free(&news);
+    /* One that is asked for in the same change is in use. */
+    assert_int_equal(set_flags(v, uids + 1, 1, STORE_FLAGS_ADD, 0, "more k7 still"), ERR_LIMIT);
+    assert_int_equal(set_flags(v, uids + 1, 1, STORE_FLAGS_ADD, 0, "more k7"), 0);
+    check_name(a, 7, "k7");
+    check_name(a, 9, "more");
+    assert_int_equal(store_view_refresh(v, true, &news), 0);
+    assert_true(news.keywords_changed);
+    store_news_free(&news);
+    assert_true(v->messages.items[1].keywords == (1 << 7 | 1 << 9));
+    assert_int_equal(set_flags(v, uids + 1, 1, STORE_FLAGS_ADD, 0, "other"), ERR_LIMIT);
+    assert_int_equal(store_expunge(v, uids + 1, 1, true), 0);
+    assert_int_equal(set_flags(v, uids, 1, STORE_FLAGS_ADD, 0, "other"), 0);
+    check_name(a, 7, "other");
+    assert_int_equal(store_rebuild(a), 0);
+    check_name(a, 7, "other");
+    check_name(a, 9, "more");
+    store_view_close(v);
     store_close(a);
 }
 
 static void test_keywords(void **state)
 {
     run(keywords_main, NULL);
+    run(verify_main, NULL);
 }
 
 int main(void)
