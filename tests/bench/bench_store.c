@@ -153,6 +153,7 @@ static void measure_mailbox(void)
     struct store_flag_change deleted = {.op = STORE_FLAGS_ADD, .flags = STORE_DELETED};
     struct store_cached *cached = calloc(b.messages, sizeof(*cached));
     uint32_t *uids = calloc(b.messages, sizeof(*uids));
+    size_t count;
     struct arena arena = {0};
     struct clock c;
 
@@ -172,7 +173,8 @@ static void measure_mailbox(void)
     say(c, "SELECT again", 1);
     all_uids(v, uids);
     c = begin();
-    must(store_cached(v, uids, v->messages.len, &arena, cached), "cached");
+    count = v->messages.len;
+    must(store_cached(v, uids, &count, SIZE_MAX, &arena, cached), "cached");
     say(c, "ENVELOPE and BODYSTRUCTURE", b.messages);
     c = begin();
     for (int i = 0; i < 200; i++)
