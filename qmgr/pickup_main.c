@@ -345,11 +345,13 @@ static void scan_once(void)
 
 static int on_load(const struct conf *conf, struct str *why)
 {
-    intake_options_load(&pickup.intake, conf);
+    int rc = route_load(&pickup.route, conf, why);
+
+    intake_options_load(&pickup.intake, conf, pickup.route);
     pickup.myhostname = conf_string(conf, "myhostname");
     pickup.mail_name = conf_string(conf, "mail_name");
     pickup.ipc_timeout_ms = conf_ms(conf, "ipc_timeout");
-    return route_load(&pickup.route, conf, why);
+    return rc;
 }
 
 static int on_start(const struct conf *conf)

@@ -261,12 +261,13 @@ int server_load(struct server *s, const struct conf *conf, const char *listener,
     s->bare_newline = load_bare_newline(conf);
     load_numbers(s);
     load_switches(s);
-    intake_options_load(&s->intake, conf);
     rc = load_tls(s, why);
     if (rc == 0)
         rc = load_tables(s, why);
     if (rc < 0)
         server_unload(s);
+    else
+        intake_options_load(&s->intake, conf, s->route);
     return rc;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "intake/rewrite.h"
 
 /* Fields whose presence counts; a bit each in intake.seen. */
 enum seen_field {
@@ -61,6 +62,7 @@ void intake_begin(struct intake *in, const struct intake_options *options,
     in->sink_arg = arg;
     in->is_first = true;
     str_init(&in->line, budget);
+    str_init(&in->held, budget);
     str_init(&in->message_id, budget);
     in->message_id.max = INTAKE_MESSAGE_ID_MAX;
 }
@@ -68,6 +70,7 @@ void intake_begin(struct intake *in, const struct intake_options *options,
 void intake_fini(struct intake *in)
 {
     str_fini(&in->line);
+    str_fini(&in->held);
     str_fini(&in->message_id);
 }
 
@@ -80,6 +83,52 @@ static void emit(struct intake *in, struct span octets)
 static void emit_cstr(struct intake *in, const char *text)
 {
     emit(in, span_cstr(text));
+}
+
+/* --- fields whose addresses are completed --- */
+
+static bool is_rewritten(const struct intake *in, struct span name)
+{
+    return in->options->route != NULL && (in->facts.is_local || in->options->rewrites_remote) &&
+           intake_is_address_field(name);
+}
+
+/* Without memory for it a field passes as it is: no message is lost for this. */
+static void let_go(struct intake *in)
+{
+    emit(in, str_span(&in->held));
+    str_fini(&in->held);
+    in->is_held = false;
+}
+
+static void end_held(struct intake *in)
+{
+    enum route_context context = in->facts.is_local ? ROUTE_CONTEXT_LOCAL : ROUTE_CONTEXT_REMOTE;
+    struct str text;
+
+    if (!in->is_held)
+        return;
+    str_init(&text, in->held.budget);
+    if (intake_rewrite_field(in->options->route, context, str_span(&in->held),
+                             in->options->token_limit, &text) == 1) {
+        str_fini(&in->held);
+        in->held = text;
+    } else {
+        str_fini(&text);
+    }
+    let_go(in);
+}
+
+/* A piece of a field: held until its end, or passed on. */
+static void put(struct intake *in, struct span octets)
+{
+    if (in->is_held && str_append(&in->held, octets) == 0)
+        return;
+    if (in->is_held) {
+        in->held.error = 0;
+        let_go(in);
+    }
+    emit(in, octets);
 }
 
 static bool has_seen(const struct intake *in, enum seen_field bit)
@@ -159,6 +208,7 @@ static void end_field(struct intake *in)
 {
     if (in->in_message_id)
         in->message_id.len = span_trim(str_span(&in->message_id)).n;
+    end_held(in);
     in->in_message_id = false;
     in->is_dropped = false;
     in->field_size = 0;
@@ -222,6 +272,7 @@ static void begin_field(struct intake *in, struct span name, struct span line)
     if (span_ieq(name, SPAN_LIT("Received")))
         count_hop(in);
     in->is_dropped = is_dropped_name(in, name);
+    in->is_held = !in->is_dropped && is_rewritten(in, name);
     if (span_ieq(name, SPAN_LIT("Message-Id")) && in->message_id.len == 0) {
         in->in_message_id = true;
         keep_message_id(in, span_drop(line, (size_t)span_find(line, ':') + 1));
@@ -237,13 +288,13 @@ static void emit_field(struct intake *in, struct span text)
 
     in->field_size += text.n;
     if (!in->is_dropped)
-        emit(in, span_take(text, left < text.n ? (size_t)left : text.n));
+        put(in, span_take(text, left < text.n ? (size_t)left : text.n));
 }
 
 static void emit_line_end(struct intake *in)
 {
     if (!in->is_dropped)
-        emit(in, SPAN_LIT("\r\n"));
+        put(in, SPAN_LIT("\r\n"));
 }
 
 /* "From " in front of a message is a mailbox' line and no header (mbox(5)). */

@@ -9,8 +9,8 @@
  *     if (in.verdict == INTAKE_ACCEPT) commit
  *
  * The header is looked at line by line as it passes, the body is handed through
- * untouched; nothing is held but one line. Header addresses are not rewritten:
- * canonical maps, masquerading and myorigin act on the envelope only.
+ * untouched; nothing is held but one line, or a field whose addresses are completed
+ * (rewrite.h). Canonical maps and masquerading do not exist.
  */
 #ifndef INTAKE_INTAKE_H
 #define INTAKE_INTAKE_H
@@ -21,6 +21,7 @@
 #include "base/span.h"
 #include "base/str.h"
 #include "conf/conf.h"
+#include "route/route.h"
 #include "task/task.h"
 
 /* Immutable, one per process; strings borrowed from the conf. */
@@ -31,12 +32,16 @@ struct intake_options {
     uint64_t message_size_limit; /* 0: none */
     uint64_t header_size_limit;  /* octets of one field; the rest is dropped */
     unsigned hopcount_limit;
-    bool always_add_missing; /* always_add_missing_headers */
-    char log_tag[128];       /* "postfix/cleanup" */
+    unsigned token_limit;      /* header_address_token_limit */
+    const struct route *route; /* completes header addresses; NULL: they stay */
+    bool rewrites_remote;      /* remote_header_rewrite_domain is set */
+    bool always_add_missing;   /* always_add_missing_headers */
+    char log_tag[128];         /* "postfix/cleanup" */
 };
 
-/* Read the parameters named above; once, at start. Texts are conf's. */
-void intake_options_load(struct intake_options *options, const struct conf *conf);
+/* Read the parameters named above; once, at start. Texts are conf's, route is borrowed. */
+void intake_options_load(struct intake_options *options, const struct conf *conf,
+                         const struct route *route);
 
 /* About the message at hand; spans outlive the pass. */
 struct intake_facts {
@@ -73,14 +78,15 @@ struct intake {
     /* private */
     enum { INTAKE_HEADER, INTAKE_LONG_LINE, INTAKE_BODY } state;
     struct str line;
-    uint64_t top; /* octets of the fields in front of the message */
+    struct str held; /* the address field at hand */
+    uint64_t top;    /* octets of the fields in front of the message */
     uint64_t field_size;
     unsigned hops;
     uint32_t seen;
-    bool is_first, is_dropped, in_message_id, is_resent, after_cr;
+    bool is_first, is_dropped, is_held, in_message_id, is_resent, after_cr;
 };
 
-/* The budget is the session's; line and message-id draw on it. insert takes fields
+/* The budget is the session's; what is held draws on it. insert takes fields
  * that were missing, once the header has ended; they go on top, so that what the
  * client sent stays one piece as it was. */
 void intake_begin(struct intake *in, const struct intake_options *options,

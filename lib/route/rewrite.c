@@ -29,13 +29,48 @@ static struct span strip_trailing_dot(struct span address)
     return address;
 }
 
+/* What completes addresses of a context; the empty span: nothing does. */
+static struct span origin_of(const struct route *r, enum route_context context)
+{
+    if (!r->append_at_myorigin)
+        return SPAN_NONE;
+    return context == ROUTE_CONTEXT_LOCAL ? r->myorigin : r->remote_domain;
+}
+
+static int append_full(const struct route *r, enum route_context context, struct span user,
+                       struct span domain, struct str *out)
+{
+    struct span suffix = context == ROUTE_CONTEXT_LOCAL ? r->mydomain : r->remote_domain;
+    bool is_bare = domain.n > 0 && span_find(domain, '.') < 0 && domain.p[0] != '[';
+    size_t start = out->len;
+
+    str_append(out, user);
+    str_append_char(out, '@');
+    str_append(out, domain);
+    if (is_bare && r->append_dot_mydomain && suffix.n > 0) {
+        str_append_char(out, '.');
+        str_append(out, suffix);
+    }
+    if (str_error(out) == 0) {
+        struct span text = span_drop(str_span(out), start);
+
+        str_truncate(out, start + strip_trailing_dot(text).n);
+    }
+    return str_error(out);
+}
+
+int route_complete(const struct route *r, enum route_context context, struct span local,
+                   struct span domain, struct str *out)
+{
+    if (domain.n == 0)
+        domain = origin_of(r, context);
+    return domain.n == 0 ? str_append(out, local) : append_full(r, context, local, domain, out);
+}
+
 int route_rewrite(const struct route *r, enum route_context context, struct span address,
                   struct str *out)
 {
-    bool is_local = context == ROUTE_CONTEXT_LOCAL;
-    struct span origin = is_local ? r->myorigin : r->remote_domain;
-    struct span suffix = is_local ? r->mydomain : r->remote_domain;
-    struct span user, domain;
+    struct span origin = origin_of(r, context), user, domain;
     ptrdiff_t at, mark;
 
     if (address.n == 0)
@@ -51,27 +86,11 @@ int route_rewrite(const struct route *r, enum route_context context, struct span
     } else if (r->percent_hack && (mark = span_rfind(address, '%')) >= 0) {
         user = span_take(address, (size_t)mark);
         domain = span_drop(address, (size_t)mark + 1);
-    } else if (origin.n > 0 && r->append_at_myorigin) {
+    } else if (origin.n > 0) {
         user = address;
         domain = origin;
     } else {
         return str_append(out, strip_trailing_dot(address));
     }
-
-    size_t start = out->len;
-    bool is_bare = domain.n > 0 && span_find(domain, '.') < 0 && domain.p[0] != '[';
-
-    str_append(out, user);
-    str_append_char(out, '@');
-    str_append(out, domain);
-    if (is_bare && r->append_dot_mydomain && suffix.n > 0) {
-        str_append_char(out, '.');
-        str_append(out, suffix);
-    }
-    if (str_error(out) == 0) {
-        struct span text = span_drop(str_span(out), start);
-
-        str_truncate(out, start + strip_trailing_dot(text).n);
-    }
-    return str_error(out);
+    return append_full(r, context, user, domain, out);
 }

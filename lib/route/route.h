@@ -80,6 +80,10 @@ enum route_context {
  * dot. The null address stays null. Appended to out; 0 or str's error. */
 int route_rewrite(const struct route *r, enum route_context context, struct span address,
                   struct str *out);
+/* The same for an address whose local part (unquoted) and domain (empty: none) were told
+ * apart, as headers have them: nothing in the local part is an operator. */
+int route_complete(const struct route *r, enum route_context context, struct span local,
+                   struct span domain, struct str *out);
 
 /* --- virtual aliases --- */
 

@@ -27,14 +27,29 @@ static int insert(void *arg, uint64_t at, struct span octets)
     return str_error(s);
 }
 
+static const struct route *the_route(void)
+{
+    static const char text[] = "myorigin = o.test\nmydomain = d.test\nappend_dot_mydomain = yes\n"
+                               "inet_interfaces = 127.0.0.1\n";
+    static struct route *r;
+    struct str why = {0};
+    struct conf *conf;
+
+    if (r == NULL && (conf_load_text(&conf, "/nonexistent", "main.cf", span_cstr(text), &why) < 0 ||
+                      route_load(&r, conf, &why) < 0))
+        abort();
+    return r;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct intake_options options = {.myhostname = {"mx.test", 7},
-                                                  .drop_headers = {"bcc", 3},
-                                                  .header_size_limit = 1000,
-                                                  .hopcount_limit = 5,
-                                                  .log_tag = "cleanup"};
+    static struct intake_options options = {.myhostname = {"mx.test", 7},
+                                            .drop_headers = {"bcc", 3},
+                                            .header_size_limit = 1000,
+                                            .hopcount_limit = 5,
+                                            .token_limit = 100,
+                                            .log_tag = "cleanup"};
     struct intake_facts facts = {.queue_id = SPAN_LIT("ID"), .arrival_s = 1};
     struct span input, text;
     struct data_reader reader;
@@ -47,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     log_set_sink(drop_log, NULL);
     facts.is_local = data[0] & 1;
+    options.route = the_route();
     data_reader_init(&reader, data[0] & 2, data[0] & 4, data[0] & 8);
     piece = 1 + data[1] % 64;
     input = span_make(data + 2, size - 2);

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "intake/intake.h"
+#include "intake/rewrite.h"
 
 static const struct {
     const char *in, *out; /* out NULL: as in */
@@ -166,6 +167,179 @@ static void limits(void **state)
     log_set_sink(NULL, NULL);
 }
 
+/* --- addresses in headers --- */
+
+static const char route_text[] = "myhostname = mx.test\nmydomain = dom.test\nmyorigin = o.test\n"
+                                 "inet_interfaces = 127.0.0.1\n";
+
+static struct route *load_route(const char *more, struct conf **conf)
+{
+    struct str text = {0}, why = {0};
+    struct route *r;
+
+    str_printf(&text, "%s%s", route_text, more);
+    assert_int_equal(conf_load_text(conf, "/nonexistent", "main.cf", str_span(&text), &why), 0);
+    assert_int_equal(route_load(&r, *conf, &why), 0);
+    str_fini(&text);
+    str_fini(&why);
+    return r;
+}
+
+/* out NULL: nothing changes. */
+static const struct {
+    const char *in, *out;
+} addresses[] = {
+    {"To: a@b.test,c <d@e.test>,  f@g.test (h)\r\n", NULL},
+    {"to : root\r\n", "to : root@o.test\r\n"},
+    {"From: root (Cron Daemon)\r\n", "From: root@o.test (Cron Daemon)\r\n"},
+    {"To: root, joe@x.test, \"A B\" <joe>, list: a, b;\r\n",
+     "To: root@o.test, joe@x.test, \"A B\" <joe@o.test>, list: a@o.test, b@o.test;\r\n"},
+    {"To: a,\r\n\tb\r\n (c\r\n d)\r\n", "To: a@o.test,\r\n\tb@o.test\r\n (c\r\n d)\r\n"},
+    {"To: =?utf-8?Q?J=C3=B6rg?= <joerg>\r\n", "To: =?utf-8?Q?J=C3=B6rg?= <joerg@o.test>\r\n"},
+    {"To: \"a b\", \"c@d\", \"e\\\"f\"\r\n",
+     "To: \"a b\"@o.test, \"c@d\"@o.test, \"e\\\"f\"@o.test\r\n"},
+    {"To: \"@a:b\"@x.test, \"c%d\"@x.test\r\n", NULL},
+    {"To: <@a.test,@b.test:joe@x.test>\r\n", "To: <joe@x.test>\r\n"},
+    {"To: <@a.test:joe>\r\n", "To: <joe@o.test>\r\n"},
+    {"To: joe@x.test. (c)\r\n", "To: joe@x.test (c)\r\n"},
+    {"To: joe@(c)x.test.\r\n", "To: joe@x.test (c)\r\n"},
+    {"To: h.test!joe, joe%x.test\r\n", "To: joe@h.test, joe@x.test\r\n"},
+    {"To: joe@[192.0.2.1], <>\r\n", NULL},
+    {"To: .joe\r\n", "To: \".joe\"@o.test\r\n"},
+    {"To: undisclosed-recipients:;\r\n", NULL},
+    {"To:\r\n", NULL},
+    {"To: ,, ;:<\r\n", NULL},
+    {"To: \"\", \"\"@x.test\r\n", NULL},
+    {"To: Cron Daemon, <a b>, a@b@c, @, @x.test, a@, [1], a\\b\r\n", NULL},
+    {"To: a (b\r\n", NULL},
+    {"To: \"a\r\n", NULL},
+    {"To: a, <b\r\n", "To: a@o.test, <b\r\n"},
+    {"To: a, b@[1\r\n", "To: a@o.test, b@[1\r\n"},
+    {"To: <a> b, c\r\n", "To: <a@o.test> b, c@o.test\r\n"},
+    {"To: \"a\\\r\n\"\r\n", "To: \"a\\\r\n\"@o.test\r\n"},
+    /* Folded between addresses where it has become too long, and only there. */
+    {"To: first, second, third, fourth, fifth, sixth, seventh, eighth\r\n",
+     "To: first@o.test, second@o.test, third@o.test, fourth@o.test, fifth@o.test,\r\n"
+     "\tsixth@o.test, seventh@o.test, eighth@o.test\r\n"},
+};
+
+static void completes_addresses(void **state)
+{
+    struct conf *conf;
+    struct route *r = load_route("", &conf);
+    struct str out = {0};
+
+    for (size_t i = 0; i < COUNT_OF(addresses); i++) {
+        struct span in = span_cstr(addresses[i].in);
+        int changed = intake_rewrite_field(r, ROUTE_CONTEXT_LOCAL, in, 1000, &out);
+
+        assert_int_equal(changed, addresses[i].out != NULL);
+        assert_string_equal(str_cstr(&out), changed ? addresses[i].out : addresses[i].in);
+        str_clear(&out);
+    }
+    str_fini(&out);
+    route_free(r);
+    conf_free(conf);
+}
+
+static void completes_for_some(void **state)
+{
+    static const struct {
+        const char *parameters;
+        bool is_local;
+        const char *in, *out; /* out NULL: as in */
+    } passes[] = {
+        {"", true, "Subject: a\r\nCc: a\r\nX-From: a\r\n\r\nTo: a\r\n",
+         "Subject: a\r\nCc: a@o.test\r\nX-From: a\r\n\r\nTo: a\r\n"},
+        {"", false, "From: a\r\nTo: <@b.test:c@d.test>\r\n\r\n", NULL},
+        {"remote_header_rewrite_domain = invalid.test\n", false, "From: a\r\nTo: b@host\r\n\r\n",
+         "From: a@invalid.test\r\nTo: b@host\r\n\r\n"},
+        {"append_at_myorigin = no\n", true, "From: a\r\n\r\n", NULL},
+        {"append_dot_mydomain = yes\n", true, "From: a@host,\r\n b\r\nCc: c\r\n\r\n",
+         "From: a@host.dom.test,\r\n b@o.test\r\nCc: c@o.test\r\n\r\n"},
+        /* The end of the message is the end of the field. */
+        {"", true, "From: a", "From: a@o.test\r\n"},
+    };
+    static const char complete[] = "Date: x\r\nMessage-Id: <x>\r\nFrom: x@y.test\r\n";
+    struct str in = {0}, want = {0}, out = {0};
+
+    log_set_sink(keep_log, NULL);
+    for (size_t i = 0; i < COUNT_OF(passes); i++)
+        for (size_t piece = 0; piece < 40; piece++) {
+            struct intake_options o = options;
+            struct conf *conf;
+            struct intake pass_in;
+
+            o.route = load_route(passes[i].parameters, &conf);
+            o.token_limit = 100;
+            o.rewrites_remote = conf_string(conf, "remote_header_rewrite_domain")[0] != '\0';
+            str_clear(&in);
+            str_clear(&want);
+            str_printf(&in, "%s%s", complete, passes[i].in);
+            str_printf(&want, "%s%s", complete,
+                       passes[i].out != NULL ? passes[i].out : passes[i].in);
+            pass(&pass_in, &o, str_span(&in), passes[i].is_local, piece, &out);
+            assert_string_equal(str_cstr(&out), str_cstr(&want));
+            intake_fini(&pass_in);
+            route_free((struct route *)o.route);
+            conf_free(conf);
+        }
+    log_set_sink(NULL, NULL);
+    str_fini(&in);
+    str_fini(&want);
+    str_fini(&out);
+}
+
+/* A header made to cost: its work and its growth are bounded, and nothing of it gets lost. */
+static void addresses_are_bounded(void **state)
+{
+    struct intake_options o = options;
+    struct str text = {0}, out = {0};
+    struct budget budget;
+    struct conf *conf;
+    struct intake in;
+    const struct intake_facts facts = {
+        .queue_id = SPAN_LIT("ID"), .sender = SPAN_LIT("s"), .is_local = true};
+
+    log_set_sink(keep_log, NULL);
+    o.route = load_route("", &conf);
+    o.token_limit = 10;
+    str_append_cstr(&text, "Date: x\r\nMessage-Id: <x>\r\nFrom: a@b.test\r\nTo: a,b,c,d,e,");
+    str_append_fill(&text, ',', 20000);
+    str_append_cstr(&text, "f\r\n\r\n");
+    pass(&in, &o, str_span(&text), true, 100, &out);
+    assert_true(span_search(str_span(&out), SPAN_LIT("e@o.test,")) > 0);
+    assert_true(span_search(str_span(&out), SPAN_LIT("f@o.test")) < 0);
+    intake_fini(&in);
+    /* Nesting costs no stack. */
+    str_clear(&text);
+    str_append_cstr(&text, "Date: x\r\nMessage-Id: <x>\r\nFrom: a ");
+    str_append_fill(&text, '(', 90000);
+    str_append_cstr(&text, "\r\n\r\n");
+    pass(&in, &o, str_span(&text), true, 1000, &out);
+    assert_true(span_eq(str_span(&out), str_span(&text)));
+    intake_fini(&in);
+    /* A field for which memory is short passes as it is. */
+    str_clear(&text);
+    str_append_cstr(&text, "Date: x\r\nMessage-Id: <x>\r\nFrom: root,\r\n");
+    for (int i = 0; i < 2000; i++)
+        str_append_cstr(&text, " root,\r\n");
+    str_append_cstr(&text, " root\r\n\r\n");
+    budget_init(&budget, 4096);
+    str_clear(&out);
+    intake_begin(&in, &o, &facts, keep, insert, &out, &budget);
+    assert_int_equal(intake_feed(&in, str_span(&text)), 0);
+    assert_int_equal(intake_finish(&in), 0);
+    assert_true(span_eq(str_span(&out), str_span(&text)));
+    intake_fini(&in);
+    assert_int_equal(budget.used, 0);
+    log_set_sink(NULL, NULL);
+    str_fini(&text);
+    str_fini(&out);
+    route_free((struct route *)o.route);
+    conf_free(conf);
+}
+
 static void prints_received_as_postfix_does(void **state)
 {
     const struct intake_facts facts = {.queue_id = SPAN_LIT("ID"), .arrival_s = 1600000000};
@@ -206,9 +380,9 @@ static void prints_received_as_postfix_does(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(passes_headers),
-        cmocka_unit_test(limits),
-        cmocka_unit_test(prints_received_as_postfix_does),
+        cmocka_unit_test(passes_headers),        cmocka_unit_test(limits),
+        cmocka_unit_test(completes_addresses),   cmocka_unit_test(completes_for_some),
+        cmocka_unit_test(addresses_are_bounded), cmocka_unit_test(prints_received_as_postfix_does),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
