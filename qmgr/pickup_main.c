@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "intake/intake.h"
+#include "mail/address.h"
 #include "map/map.h"
 #include "qmgr/submit.h"
 #include "queue/drop.h"
@@ -197,6 +198,7 @@ static int submit(struct file *f, const struct drop *d, struct span first)
 {
     struct queue_message m;
     struct queue_upload *u = NULL;
+    struct str sender = {0};
     struct intake in;
     char id[QUEUE_ID_TEXT_MAX];
 
@@ -209,8 +211,11 @@ static int submit(struct file *f, const struct drop *d, struct span first)
     queue_id_format(id, m.id);
     m.arrival_us = (int64_t)f->st.st_mtime * 1000000;
     rc = fill_message(&m, d, f->st.st_uid);
+    if (rc == 0)
+        rc = address_print_text(&sender, m.sender);
     struct intake_facts facts = {.queue_id = span_cstr(id),
-                                 .sender = m.sender,
+                                 .sender = str_span(&sender),
+                                 .full_name = d->full_name,
                                  .arrival_s = clock_wall_s(),
                                  .is_local = true};
     log_info("%s: uid=%u from=<%.*s>", id, (unsigned)f->st.st_uid, SPAN_ARG(m.sender));
@@ -229,6 +234,7 @@ static int submit(struct file *f, const struct drop *d, struct span first)
     else
         queue_upload_abort(u);
     intake_fini(&in);
+    str_fini(&sender);
     queue_message_fini(&m);
     return rc;
 }

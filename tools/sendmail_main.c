@@ -30,6 +30,7 @@ static struct {
     const char *config_directory;
     char *flush_option[3]; /* of postqueue */
     bool is_dot_end, is_header_recipients;
+    const char *full_name; /* -F; NULL: not given */
     struct drop drop;
     struct arena arena;
     struct str header; /* with -t: read ahead */
@@ -38,7 +39,7 @@ static struct {
 static __attribute__((noreturn)) void usage(const char *what)
 {
     fprintf(stderr,
-            "sendmail: %s\nusage: sendmail [-tiv] [-f sender] [-N notify] [-R full|hdrs] "
+            "sendmail: %s\nusage: sendmail [-tiv] [-F name] [-f sender] [-N notify] [-R full|hdrs] "
             "[-V envid] [recipient...]\n",
             what);
     exit(EXIT_USE);
@@ -253,11 +254,43 @@ static int write_message(int to)
     return rc;
 }
 
+/* The name in the password file: up to the first comma, "&" being the capitalized login. */
+static struct span passwd_name(const struct passwd *user)
+{
+    struct span gecos = span_cstr(user->pw_gecos);
+    struct str name = {0};
+    struct span kept;
+
+    for (size_t i = 0; i < gecos.n && strchr(",;%", gecos.p[i]) == NULL; i++) {
+        if (gecos.p[i] == '&' && user->pw_name[0] != '\0') {
+            str_append_char(&name, ascii_upper(user->pw_name[0]));
+            str_append_cstr(&name, user->pw_name + 1);
+        } else {
+            str_append_char(&name, gecos.p[i]);
+        }
+    }
+    kept = keep(str_span(&name));
+    str_fini(&name);
+    return kept;
+}
+
+/* -F, else NAME, else the password file. */
+static void set_full_name(const struct passwd *user)
+{
+    if (state.full_name == NULL)
+        state.full_name = getenv("NAME");
+    if (state.full_name != NULL)
+        state.drop.full_name = keep(span_cstr(state.full_name));
+    else if (user != NULL)
+        state.drop.full_name = passwd_name(user);
+}
+
 static int deliver(const struct conf *conf)
 {
     struct passwd *user = getpwuid(getuid());
     int to, wait_status = 0;
 
+    set_full_name(user);
     if (!state.drop.is_sender_set) {
         /* Who calls it, whatever the environment says. */
         if (user != NULL)
@@ -369,6 +402,9 @@ static void parse(int argc, char **argv)
             break;
         case 'C':
             state.config_directory = optarg;
+            break;
+        case 'F':
+            state.full_name = optarg;
             break;
         case 'f':
         case 'r':

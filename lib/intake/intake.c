@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "intake/rewrite.h"
+#include "mail/token.h"
 
 /* Fields whose presence counts; a bit each in intake.seen. */
 enum seen_field {
@@ -177,6 +178,50 @@ static void add_message_id(struct intake *in, const char *resent, struct str *te
     str_append(text, SPAN_LIT("\r\n"));
 }
 
+/* Is it a phrase without quotes: atoms (RFC 5322 3.2.3) and blanks? */
+static bool is_plain_phrase(struct span text)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if (!token_is_atext(text.p[i]) && !ascii_is_space(text.p[i]))
+            return false;
+    return true;
+}
+
+/* Whoever submits writes the name: no octet of it ends the line. */
+static void add_phrase(struct str *text, struct span name)
+{
+    bool is_plain = is_plain_phrase(name);
+
+    if (!is_plain)
+        str_append_char(text, '"');
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+
+        if (c == '"' || c == '\\')
+            str_append_char(text, '\\');
+        str_append_char(text, (unsigned char)c < 32 || c == 127 ? ' ' : c);
+    }
+    if (!is_plain)
+        str_append_char(text, '"');
+}
+
+/* header_from_format = standard */
+static void add_from(struct intake *in, const char *resent, struct str *text)
+{
+    struct span name = span_trim(in->facts.full_name), sender = in->facts.sender;
+
+    str_printf(text, "%sFrom: ", resent);
+    if (sender.n == 0) {
+        str_append_cstr(text, "MAILER-DAEMON");
+    } else if (name.n == 0 || name.n > INTAKE_NAME_MAX) {
+        str_append(text, sender);
+    } else {
+        add_phrase(text, name);
+        str_printf(text, " <%.*s>", SPAN_ARG(sender));
+    }
+    str_append(text, SPAN_LIT("\r\n"));
+}
+
 /* What RFC 6409 8 lets a submission server complete, in Postfix's order. */
 static void add_missing(struct intake *in)
 {
@@ -192,8 +237,7 @@ static void add_missing(struct intake *in)
         str_append(&text, SPAN_LIT("\r\n"));
     }
     if (!has_seen(in, in->is_resent ? SEEN_RESENT_FROM : SEEN_FROM))
-        str_printf(&text, "%sFrom: %.*s\r\n", resent,
-                   SPAN_ARG(in->facts.sender.n > 0 ? in->facts.sender : SPAN_LIT("MAILER-DAEMON")));
+        add_from(in, resent, &text);
     if (!has_seen(in, SEEN_TO) && !has_seen(in, SEEN_CC) && !has_seen(in, SEEN_RESENT_TO) &&
         !has_seen(in, SEEN_RESENT_CC) && span_find(in->options->undisclosed, ':') > 0)
         str_printf(&text, "%.*s\r\n", SPAN_ARG(in->options->undisclosed));

@@ -45,8 +45,9 @@ void intake_options_load(struct intake_options *options, const struct conf *conf
 
 /* About the message at hand; spans outlive the pass. */
 struct intake_facts {
-    struct span queue_id; /* text form */
-    struct span sender;   /* envelope sender, RFC 5321 form without brackets */
+    struct span queue_id;  /* text form */
+    struct span sender;    /* envelope sender, RFC 5321 form without brackets */
+    struct span full_name; /* of the sender, for a From: that is missing; empty: none known */
     int64_t arrival_s;
     bool is_local; /* local_header_rewrite_clients matches: complete the header */
 };
@@ -60,7 +61,7 @@ enum intake_verdict {
 /* Where the content goes; 0 or a negative code, which sticks. */
 typedef int intake_sink_fn(void *arg, struct span octets);
 
-enum { INTAKE_LINE_MAX = 8192, INTAKE_MESSAGE_ID_MAX = 998 };
+enum { INTAKE_LINE_MAX = 8192, INTAKE_MESSAGE_ID_MAX = 998, INTAKE_NAME_MAX = 400 };
 
 /* Put octets in front of octet `at` of what the sink took so far. */
 typedef int intake_insert_fn(void *arg, uint64_t at, struct span octets);

@@ -14,6 +14,8 @@ void drop_encode(const struct drop *d, struct str *out)
 {
     if (d->is_sender_set)
         queue_attr_put(out, "sender", d->sender);
+    if (d->full_name.n > 0)
+        queue_attr_put(out, "full-name", d->full_name);
     if (d->envid.n > 0)
         queue_attr_put(out, "envid", d->envid);
     if (d->ret.n > 0)
@@ -32,6 +34,8 @@ static int take(struct drop *d, struct span name, struct span value)
     if (span_eq(name, SPAN_LIT("sender"))) {
         d->sender = value;
         d->is_sender_set = true;
+    } else if (span_eq(name, SPAN_LIT("full-name"))) {
+        d->full_name = value;
     } else if (span_eq(name, SPAN_LIT("envid"))) {
         d->envid = value;
     } else if (span_eq(name, SPAN_LIT("ret"))) {

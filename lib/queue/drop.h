@@ -22,9 +22,10 @@ enum { DROP_HEAD_MAX = 4 << 20, DROP_RECIPIENTS_MAX = 50000 };
 struct drop {
     struct span sender; /* as given with -f; empty and is_sender_set: the null sender */
     bool is_sender_set;
-    struct span envid; /* -V */
-    struct span ret;   /* -R: "full", "hdrs" or empty */
-    uint32_t notify;   /* -N */
+    struct span full_name; /* -F: for a From: field that is missing */
+    struct span envid;     /* -V */
+    struct span ret;       /* -R: "full", "hdrs" or empty */
+    uint32_t notify;       /* -N */
     bool is_smtputf8;
     ARRAY(struct span) recipients;
 };

@@ -342,18 +342,37 @@ def test_a_link_in_the_spool_is_not_followed(lab):
     lab.tool("postsuper", "-d", queue_id)
 
 
-def test_sendmail_to_a_local_user(lab):
-    """The way that cron takes."""
+def sendmail(lab, text, *arguments, **environ):
     program = os.path.join(lab.BUILD_DIR, "bin/sendmail")
-    done = subprocess.run([program, "-C", lab.CONFIG_DIR, "-i", "-f", "u1@example.test",
-                           f"{USER.pw_name}@{HERE}"],
-                          input=b"From: root (Cron Daemon)\nTo: postmaster\nSubject: from-cron\n\nline\n.\nend\n", timeout=30, check=False,
+    kept = {name: value for name, value in os.environ.items() if name != "NAME"}
+    done = subprocess.run([program, "-C", lab.CONFIG_DIR, *arguments, f"{USER.pw_name}@{HERE}"],
+                          env={**kept, **environ}, input=text, timeout=30, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode == 64 or b"setgid" in done.stdout:
         pytest.skip("sendmail is not installed set-group-id here")
     assert done.returncode == 0, done.stdout
+
+
+def test_sendmail_to_a_local_user(lab):
+    """The way that cron takes."""
+    sendmail(lab, b"From: root (Cron Daemon)\nTo: postmaster\nSubject: from-cron\n\nline\n.\nend\n",
+             "-i", "-f", "u1@example.test")
     got = wait_in_mbox(lab, "from-cron")[0]
     assert got.get_payload() == "line\n.\nend\n"
     # Addresses without a domain are of this host.
     assert got["From"] == f"root@{ORIGIN} (Cron Daemon)"
     assert got["To"] == f"postmaster@{ORIGIN}"
+
+
+def test_sendmail_names_the_sender(lab):
+    """-F, else NAME, else the password file: for a From: that is missing."""
+    caller = pwd.getpwuid(os.getuid())
+    own = caller.pw_gecos.split(",")[0].replace("&", caller.pw_name.capitalize())
+    for number, (arguments, environ, name) in enumerate([
+            (["-F", "Joe User"], {"NAME": "Else"}, "Joe User"), (["-FJoe Q. User"], {}, '"Joe Q. User"'),
+            ([], {"NAME": "Of Environment"}, "Of Environment"), ([], {}, own), ([], {"NAME": ""}, "")]):
+        sendmail(lab, f"Subject: name-{number}\n\nx\n".encode(), "-f", f"u1@{ORIGIN}", *arguments, **environ)
+        want = f"{name} <u1@{ORIGIN}>" if name else f"u1@{ORIGIN}"
+        assert wait_in_mbox(lab, f"name-{number}")[0]["From"] == want
+    sendmail(lab, b"Subject: name-given\nFrom: a@b.test\n\nx\n", "-F", "Joe")
+    assert wait_in_mbox(lab, "name-given")[0]["From"] == "a@b.test"

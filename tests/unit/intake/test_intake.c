@@ -167,6 +167,43 @@ static void limits(void **state)
     log_set_sink(NULL, NULL);
 }
 
+static void names_the_sender(void **state)
+{
+    static const char rest[] = "Date: x\r\nMessage-Id: <x>\r\n\r\n";
+    static const struct {
+        const char *name, *sender, *from;
+    } names[] = {
+        {"", "s@b.test", "From: s@b.test\r\n"},
+        {"Joe", "s@b.test", "From: Joe <s@b.test>\r\n"},
+        {"  Joe User ", "s@b.test", "From: Joe User <s@b.test>\r\n"},
+        {"Joe Q. Public", "s@b.test", "From: \"Joe Q. Public\" <s@b.test>\r\n"},
+        {"A \"B\" \\", "s@b.test", "From: \"A \\\"B\\\" \\\\\" <s@b.test>\r\n"},
+        {"J\303\266rg", "s@b.test", "From: J\303\266rg <s@b.test>\r\n"},
+        {"a\r\nTo: x\tb", "s@b.test", "From: \"a  To: x b\" <s@b.test>\r\n"},
+        {"Joe", "", "From: MAILER-DAEMON\r\n"},
+    };
+    struct str out = {0};
+
+    log_set_sink(keep_log, NULL);
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        const struct intake_facts facts = {.queue_id = SPAN_LIT("ID"),
+                                           .sender = span_cstr(names[i].sender),
+                                           .full_name = span_cstr(names[i].name),
+                                           .is_local = true};
+        struct intake in;
+
+        str_clear(&out);
+        intake_begin(&in, &options, &facts, keep, insert, &out, NULL);
+        intake_feed(&in, span_cstr(rest));
+        assert_int_equal(intake_finish(&in), 0);
+        assert_true(span_starts(str_span(&out), span_cstr(names[i].from)));
+        assert_string_equal(str_cstr(&out) + strlen(names[i].from), rest);
+        intake_fini(&in);
+    }
+    log_set_sink(NULL, NULL);
+    str_fini(&out);
+}
+
 /* --- addresses in headers --- */
 
 static const char route_text[] = "myhostname = mx.test\nmydomain = dom.test\nmyorigin = o.test\n"
@@ -380,9 +417,13 @@ static void prints_received_as_postfix_does(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(passes_headers),        cmocka_unit_test(limits),
-        cmocka_unit_test(completes_addresses),   cmocka_unit_test(completes_for_some),
-        cmocka_unit_test(addresses_are_bounded), cmocka_unit_test(prints_received_as_postfix_does),
+        cmocka_unit_test(passes_headers),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(names_the_sender),
+        cmocka_unit_test(completes_addresses),
+        cmocka_unit_test(completes_for_some),
+        cmocka_unit_test(addresses_are_bounded),
+        cmocka_unit_test(prints_received_as_postfix_does),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
