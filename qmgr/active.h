@@ -17,7 +17,6 @@ struct qmgr_config {
     int64_t minimal_backoff_s, maximal_backoff_s, queue_lifetime_s, bounce_lifetime_s;
     int64_t delay_warning_s, transport_retry_ms, ipc_timeout_ms;
     int64_t active_limit;
-    uint64_t minfree;
     const char *defer_transports;
     struct route *route;
 };

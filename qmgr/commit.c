@@ -132,7 +132,7 @@ static int decode_commit(struct commit *k)
     int rc = join_envelope(k);
 
     if (rc == 0)
-        rc = receiver_check_space();
+        rc = ledger_error();
     if (rc < 0)
         return rc;
     struct journal_record r = {.head = k->envelope, .body = ipc_content(k->request)};

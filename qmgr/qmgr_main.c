@@ -31,7 +31,6 @@ static int on_load(const struct conf *conf, struct str *why)
     c->transport_retry_ms = conf_ms(conf, "transport_retry_time");
     c->ipc_timeout_ms = conf_ms(conf, "ipc_timeout");
     c->active_limit = conf_int(conf, "qmgr_message_active_limit");
-    c->minfree = (uint64_t)conf_int(conf, "queue_minfree");
     c->defer_transports = conf_string(conf, "defer_transports");
     int rc = route_load(&c->route, conf, why);
     return rc < 0 ? rc : admin_listen(why);

@@ -90,34 +90,6 @@ void receiver_reply_error(struct receiver *r, const struct ipc_in *request, int 
     send_reply(r, &m);
 }
 
-/* --- space --- */
-
-/* queue_minfree, looked at once a second. */
-int receiver_check_space(void)
-{
-    static int64_t looked_at;
-    static int verdict;
-    int64_t now = clock_mono_ms();
-    struct statvfs fs;
-
-    if (ledger_error() < 0)
-        return ledger_error();
-    if (looked_at != 0 && now - looked_at < 1000)
-        return verdict;
-    looked_at = now;
-    if (qmgr_config.minfree == 0 || fstatvfs(queue_directory_fd, &fs) < 0) {
-        verdict = 0;
-        return verdict;
-    }
-    uint64_t available = (uint64_t)fs.f_bavail * fs.f_frsize;
-    int before = verdict;
-    verdict = available < qmgr_config.minfree ? -ENOSPC : 0;
-    if (verdict < 0 && before == 0)
-        log_warn("not enough free space in mail queue: %llu bytes < queue_minfree %llu",
-                 (unsigned long long)available, (unsigned long long)qmgr_config.minfree);
-    return verdict;
-}
-
 /* --- what it has begun --- */
 
 static struct part *find_part(struct receiver *r, uint64_t key)
@@ -166,8 +138,8 @@ static int answer_ids(struct receiver *r, const struct ipc_in *request)
         return ERR_PROTOCOL;
     if (count > IDS_MAX)
         count = IDS_MAX;
-    int rc = receiver_check_space();
-    /* Without space there is no use in beginning a transaction. */
+    int rc = ledger_error();
+    /* A queue that is read-only: there is no use in beginning a transaction. */
     if (rc == 0)
         rc = ledger_take_ids((uint32_t)count, &first);
     begin_reply(&m, request, rc);
@@ -177,12 +149,25 @@ static int answer_ids(struct receiver *r, const struct ipc_in *request)
     return 0;
 }
 
+static int answer_space(struct receiver *r, const struct ipc_in *request)
+{
+    struct ipc_out m;
+    struct statvfs fs;
+    int rc = fstatvfs(queue_directory_fd, &fs) < 0 ? -errno : 0;
+
+    begin_reply(&m, request, rc);
+    if (rc == 0)
+        ipc_put_u64(&m, "free", (uint64_t)fs.f_bavail * fs.f_frsize);
+    send_reply(r, &m);
+    return 0;
+}
+
 static int answer_content(struct receiver *r, const struct ipc_in *request)
 {
     struct ipc_out m;
     uint64_t file = 0;
     int fd = -1;
-    int rc = receiver_check_space();
+    int rc = ledger_error();
 
     if (rc == 0)
         rc = ledger_new_file(&file, &fd);
@@ -295,8 +280,9 @@ static const struct {
     const char *kind;
     int (*answer)(struct receiver *r, const struct ipc_in *request);
 } requests[] = {
-    {"ids", answer_ids},   {"content", answer_content},     {"drop", answer_drop},
-    {"part", answer_part}, {"committed", answer_committed}, {"results", answer_results},
+    {"ids", answer_ids},     {"content", answer_content},     {"drop", answer_drop},
+    {"part", answer_part},   {"committed", answer_committed}, {"results", answer_results},
+    {"space", answer_space},
 };
 
 /* Takes the request. Negative: the peer broke the protocol. */

@@ -15,7 +15,7 @@
 
 struct receiver;
 
-/* The queue directory, for queue_minfree. */
+/* The queue directory, whose file system receivers ask about. */
 void receiver_init(int queue_fd);
 /* Serve one receiver on fd (taken) until it is gone. */
 TASK_WAITS void receiver_serve(int fd);
@@ -27,9 +27,6 @@ void receiver_hold(struct receiver *r);
 void receiver_release(struct receiver *r);
 /* Nothing when its connection has ended. */
 void receiver_reply_error(struct receiver *r, const struct ipc_in *request, int error);
-/* Whether a message may come in: 0, -ENOSPC (queue_minfree, looked at once a second),
- * ERR_READ_ONLY (a sync failed). */
-int receiver_check_space(void);
 /* The pieces of an envelope that came before its last one; out of r. ERR_PROTOCOL. */
 int receiver_take_part(struct receiver *r, uint64_t key, struct str *envelope);
 /* The file is no longer removed with the connection. False: it is not r's. */

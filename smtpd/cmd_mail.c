@@ -180,6 +180,14 @@ enum command_result cmd_mail(struct session *s, struct span argument)
         return COMMAND_ERROR;
     }
     result = take_mail_parameters(s, argument);
+    if (result == COMMAND_OK && !submit_has_space(s)) {
+        static const char full[] = "452 4.3.1 Insufficient system storage";
+
+        tx->is_open = true; /* for the log line */
+        session_log_reject(s, "reject", span_cstr(full));
+        session_reply(s, "%s", full);
+        result = COMMAND_ERROR;
+    }
     if (result == COMMAND_OK && !s->server->delay_reject) {
         tx->is_open = true; /* for the log line */
         if (restrict_run(s, RESTRICT_SENDER) == RESTRICT_REJECT) {

@@ -77,6 +77,7 @@ static void load_numbers(struct server *s)
     s->min_data_rate = conf_int(conf, "smtpd_min_data_rate");
     s->line_length_limit = (size_t)conf_int(conf, "line_length_limit");
     s->message_size_limit = (uint64_t)conf_int(conf, "message_size_limit");
+    s->queue_minfree = (uint64_t)conf_int(conf, "queue_minfree");
     s->session_budget = (size_t)conf_int(conf, "session_memory_limit");
     s->bare_newline_code = (int)conf_int(conf, "smtpd_forbid_bare_newline_reject_code");
     s->tls_log_level = (unsigned)atoi(conf_string(conf, "smtpd_tls_loglevel"));

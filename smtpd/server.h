@@ -22,6 +22,7 @@
 
 /* The way into the queue: lib/queue's client in production, a fake in tests. */
 struct server_queue {
+    TASK_WAITS uint64_t (*space)(void *arg); /* octets free where the queue is */
     TASK_WAITS int (*take_id)(void *arg, struct queue_id *id);
     TASK_WAITS int (*begin)(void *arg, struct budget *budget, void **upload);
     TASK_WAITS int (*append)(void *upload, struct span octets);
@@ -73,6 +74,7 @@ struct server {
     int64_t min_data_rate;
     size_t line_length_limit;
     uint64_t message_size_limit;
+    uint64_t queue_minfree;
     size_t session_budget;
     int bare_newline_code;
     enum bare_newline bare_newline;

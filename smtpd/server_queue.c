@@ -3,6 +3,11 @@
 #include "service/anvil.h"
 #include "smtpd/server.h"
 
+static uint64_t qmgr_space(void *arg)
+{
+    return queue_space(arg);
+}
+
 static int qmgr_take_id(void *arg, struct queue_id *id)
 {
     return queue_take_id(arg, id);
@@ -39,7 +44,8 @@ static int qmgr_commit(void *arg, struct queue_message *m, void *upload)
 
 void server_use_qmgr(struct server *server, struct queue_client *client)
 {
-    server->queue = (struct server_queue){.take_id = qmgr_take_id,
+    server->queue = (struct server_queue){.space = qmgr_space,
+                                          .take_id = qmgr_take_id,
                                           .begin = qmgr_begin,
                                           .append = qmgr_append,
                                           .insert = qmgr_insert,

@@ -153,6 +153,8 @@ TASK_WAITS void bdat_discard(struct session *s, struct span argument);
  * upload. */
 TASK_WAITS enum command_result submit(struct session *s);
 /* Take a queue id for the transaction, once, and log the client= line. */
+/* queue_minfree: is there room for a message of the announced size, and one of the largest? */
+TASK_WAITS bool submit_has_space(struct session *s);
 TASK_WAITS int submit_take_id(struct session *s);
 /* Open upload and header pass; writes PREPEND lines and Received:. */
 TASK_WAITS int submit_begin(struct session *s);

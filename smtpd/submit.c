@@ -6,6 +6,24 @@
 #include "mail/address.h"
 #include "smtpd/session.h"
 
+bool submit_has_space(struct session *s)
+{
+    const struct server *server = s->server;
+    uint64_t needed = server->message_size_limit + server->message_size_limit / 2;
+    uint64_t available = server->queue.space(server->queue.arg);
+
+    if (needed < server->queue_minfree)
+        needed = server->queue_minfree;
+    if (needed < s->tx.announced_size)
+        needed = s->tx.announced_size;
+    if (available > needed)
+        return true;
+    log_warn("not enough free space in mail queue: %llu bytes, and %llu are needed "
+             "(queue_minfree, 1.5*message_size_limit)",
+             (unsigned long long)available, (unsigned long long)needed);
+    return false;
+}
+
 int submit_take_id(struct session *s)
 {
     struct transaction *tx = &s->tx;

@@ -39,8 +39,9 @@ static const struct param rows[] = {
      "Networks of primary MX hosts that permit_mx_backup needs."},
     {"plaintext_reject_code", PARAM_INT, "450", 0, 0, "smtpd", PARAM_HONOURED,
      "Reply code for reject_plaintext_session."},
-    {"queue_minfree", PARAM_INT, "0", 0, -1, "qmgr", PARAM_HONOURED,
-     "Free bytes on the queue's disk below which mail is refused; 0: no bound."},
+    {"queue_minfree", PARAM_INT, "0", 0, -1, "smtpd", PARAM_HONOURED,
+     "Free bytes on the queue's disk below which smtpd refuses mail; it always wants 1.5 times "
+     "message_size_limit."},
     {"rbl_reply_maps", PARAM_STRING, "", 0, 0, "smtpd", PARAM_NOT_HONOURED,
      "Replies for single block lists."},
     {"receive_override_options", PARAM_STRING, "", 0, 0, "pickup smtpd", PARAM_NOT_HONOURED,

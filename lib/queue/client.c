@@ -7,6 +7,7 @@
 #include "queue/internal.h"
 
 enum { IDS_FIRST = 16, IDS_MAX = 1024, COMMIT_TRIES = 3, COMMIT_ID_SIZE = 16 };
+enum { SPACE_AGE_MS = 1000, SPACE_WAIT_MS = 1000 };
 
 struct queue_client {
     struct ipc_client *ipc;
@@ -15,6 +16,9 @@ struct queue_client {
     uint32_t block; /* numbers to ask for next */
     bool is_refilling;
     struct task_cond refilled;
+    uint64_t space;    /* octets free in the queue's file system */
+    int64_t ask_at_ms; /* when space is too old */
+    bool is_asking_space;
     unsigned char random[COMMIT_ID_SIZE * 32]; /* one system call for many commit ids */
     size_t random_left;
 };
@@ -32,6 +36,7 @@ struct queue_client *queue_client_new(const char *socket_name, int64_t timeout_m
     }
     cl->timeout_ms = timeout_ms;
     cl->block = IDS_FIRST;
+    cl->space = UINT64_MAX;
     task_cond_init(&cl->refilled);
     return cl;
 }
@@ -46,11 +51,11 @@ void queue_client_free(struct queue_client *cl)
 
 /* --- calls --- */
 
-/* A call to qmgr whose outcome is unknown when the connection is lost. */
-static int call_once(struct queue_client *cl, struct ipc_out *request, struct ipc_in **reply)
+static int call_until(struct queue_client *cl, struct ipc_out *request, struct ipc_in **reply,
+                      deadline_t deadline)
 {
     int64_t error = 0;
-    int rc = ipc_client_call(cl->ipc, request, reply, deadline_in(cl->timeout_ms));
+    int rc = ipc_client_call(cl->ipc, request, reply, deadline);
 
     ipc_out_fini(request);
     if (rc < 0)
@@ -62,6 +67,12 @@ static int call_once(struct queue_client *cl, struct ipc_out *request, struct ip
         *reply = NULL;
     }
     return (int)error;
+}
+
+/* A call to qmgr whose outcome is unknown when the connection is lost. */
+static int call_once(struct queue_client *cl, struct ipc_out *request, struct ipc_in **reply)
+{
+    return call_until(cl, request, reply, deadline_in(cl->timeout_ms));
 }
 
 /* What the caller may do about it is the same for all of these: try later. */
@@ -125,6 +136,27 @@ int queue_take_id(struct queue_client *cl, struct queue_id *id)
     id->number = cl->next_number++;
     id->time_us = clock_wall_us();
     return 0;
+}
+
+/* --- space --- */
+
+uint64_t queue_space(struct queue_client *cl)
+{
+    struct ipc_out request = {0};
+    struct ipc_in *reply;
+
+    if (cl->is_asking_space || clock_mono_ms() < cl->ask_at_ms)
+        return cl->space;
+    cl->is_asking_space = true;
+    ipc_begin(&request, "space");
+    if (call_until(cl, &request, &reply, deadline_in(SPACE_WAIT_MS)) == 0) {
+        if (ipc_get_u64(reply, "free", &cl->space) < 0)
+            cl->space = UINT64_MAX;
+        ipc_in_free(reply);
+    }
+    cl->ask_at_ms = clock_mono_ms() + SPACE_AGE_MS;
+    cl->is_asking_space = false;
+    return cl->space;
 }
 
 /* --- commit --- */

@@ -7,6 +7,7 @@
  *
  * Protocol "queue" on the socket "qmgr"; requests and replies of ipc_call:
  *   ids count                          -> first count
+ *   space                              -> free (octets of the queue's file system)
  *   content                            -> file, descriptor (write-only, empty)
  *   drop file                          -> nothing
  *   part key envelope                  -> nothing (pieces of a long envelope)
@@ -37,6 +38,11 @@ void queue_client_free(struct queue_client *cl);
  * of a block. ERR_TEMPORARY when no qmgr answered in time. */
 TASK_WAITS int queue_take_id(struct queue_client *cl, struct queue_id *id);
 
+/* What the queue's file system has free, as of at most a second ago: qmgr is asked no more
+ * often, and not waited for when it is slow. UINT64_MAX while nothing is known. Whether
+ * that is enough is the receiver's to say: qmgr takes what it is given. */
+TASK_WAITS uint64_t queue_space(struct queue_client *cl);
+
 /* --- content --- */
 
 /* Content on its way in: in memory up to QUEUE_INLINE_MAX, then in a file that
@@ -64,7 +70,7 @@ TASK_WAITS void queue_upload_abort(struct queue_upload *u);
  * taken in every case (NULL: no content). After a lost connection the next qmgr
  * is asked whether the commit arrived.
  * 0: durable. Anything else: not accepted, answer 4xx: -ENOSPC (452 4.3.1,
- * queue_minfree or a full disk), ERR_TEMPORARY (451 4.3.0), ERR_READ_ONLY (451
+ * a full disk), ERR_TEMPORARY (451 4.3.0), ERR_READ_ONLY (451
  * 4.3.0, a sync failed), ERR_TOO_LONG (452 4.5.3, envelope too long). */
 TASK_WAITS int queue_commit(struct queue_client *cl, struct queue_message *m,
                             struct queue_upload *u);

@@ -17,6 +17,11 @@ static void drop_log(void *arg, enum log_level level, struct span text)
 
 /* --- queue and auth --- */
 
+static uint64_t space(void *arg)
+{
+    return UINT64_MAX;
+}
+
 static int take_id(void *arg, struct queue_id *id)
 {
     *id = (struct queue_id){.number = 1, .time_us = 1};
@@ -101,7 +106,8 @@ static void load(void)
     if (conf_load_text(&conf, "/nonexistent", "main.cf", SPAN_LIT(main_cf), &why) < 0 ||
         server_load(&server, conf, "smtp", &why) < 0)
         abort();
-    server.queue = (struct server_queue){.take_id = take_id,
+    server.queue = (struct server_queue){.space = space,
+                                         .take_id = take_id,
                                          .begin = begin,
                                          .append = append,
                                          .insert = insert,

@@ -47,6 +47,37 @@ def wait_for_report(lab, user):
     return suite.wait_for(lambda: reports(lab, user), 40, lambda: lab.log()[-4000:])[0]
 
 
+# --- space ---
+
+
+def test_a_nearly_full_disk_stops_clients_only(new_lab):
+    """queue_minfree: smtpd takes nothing; what the suite sends itself, and sendmail, go on."""
+    lab = new_lab(main_cf=SHORT_TIMES + "alias_maps = inline:{list=u2@example.test}\n"
+                  "transport_maps = inline:{{no.test=error:5.1.1 no such place}}\n", users=2)
+
+    def send(recipient):
+        subprocess.run([os.path.join(lab.BUILD_DIR, "bin/sendmail"), "-C", lab.CONFIG_DIR, "-f", "u1@example.test",
+                        recipient], input=b"Subject: local\n\nx\n", timeout=30, check=True)
+
+    def is_refused():
+        with lab.smtp() as client:
+            return client.docmd("MAIL FROM:<a@b.test>")[0] == 452
+
+    with lab.smtp() as client:
+        assert client.docmd("MAIL FROM:<a@b.test>")[0] == 250
+        code, text = lab.tool("postconf", "-e", f"queue_minfree={1 << 60}")
+        assert code == 0, text
+        assert lab.tool("waypost", "reload")[0] == 0
+    suite.wait_for(is_refused)
+    lab.wait_for_log("warning: not enough free space in mail queue: ")
+    lab.wait_for_log("NOQUEUE: reject: MAIL from localhost[127.0.0.1]: 452 4.3.1 Insufficient system storage; "
+                     "from=<a@b.test>")
+    send("x@no.test")
+    wait_for_report(lab, "u1")
+    send("list@mx.example.test")
+    lab.wait_for_messages(1, "u2")
+
+
 # --- fairness ---
 
 FLOOD = int(os.environ.get("FLOOD", "2000"))

@@ -25,6 +25,11 @@ struct fake_upload {
 
 static struct smtp_run *the_run;
 
+static uint64_t fake_space(void *arg)
+{
+    return the_run->space != 0 ? the_run->space : UINT64_MAX;
+}
+
 static int fake_take_id(void *arg, struct queue_id *id)
 {
     *id = (struct queue_id){.number = 1, .time_us = 1600000000000000};
@@ -182,7 +187,8 @@ bool smtp_load(struct server *server, struct conf **conf, const char *main_cf, s
     if (rc < 0)
         return false;
     rc = server_load(server, *conf, "smtp", why);
-    server->queue = (struct server_queue){.take_id = fake_take_id,
+    server->queue = (struct server_queue){.space = fake_space,
+                                          .take_id = fake_take_id,
                                           .begin = fake_begin,
                                           .append = fake_append,
                                           .insert = fake_insert,

@@ -25,6 +25,7 @@ struct smtp_run {
     unsigned seed;
     int end; /* what reading gives behind the script: 0 or an error */
     int commit_error, id_error, append_error;
+    uint64_t space;       /* free for the queue; 0: enough */
     uint64_t connections; /* what anvil says */
     /* out */
     struct str replies, log;

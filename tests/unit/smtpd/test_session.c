@@ -365,6 +365,47 @@ TASK_TEST(refuses_what_is_too_big_or_goes_round)
     smtp_run_fini(&loop);
 }
 
+TASK_TEST(refuses_mail_when_the_disk_is_nearly_full)
+{
+    static const struct {
+        const char *main_cf;
+        uint64_t space;
+        const char *parameter;
+        bool is_refused;
+    } cases[] = {
+        {"message_size_limit = 1000\n", 1501, "", false},
+        {"message_size_limit = 1000\n", 1500, "", true},
+        {"message_size_limit = 1000\n", 1501, " SIZE=1000", false},
+        {"message_size_limit = 1000\nqueue_minfree = 2000\n", 2001, "", false},
+        {"message_size_limit = 1000\nqueue_minfree = 2000\n", 2000, "", true},
+        {"message_size_limit = 1000\nqueue_minfree = 1\n", 1500, "", true},
+        {"message_size_limit = 0\n", 1, "", false},
+        {"message_size_limit = 0\n", 5000, " SIZE=4999", false},
+        {"message_size_limit = 0\n", 5000, " SIZE=5000", true},
+        {"message_size_limit = 9223372036854775807\n", UINT64_MAX / 2, "", true},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct smtp_run run = {.main_cf = cases[i].main_cf, .space = cases[i].space};
+        char script[200];
+
+        snprintf(script, sizeof(script), "EHLO c\r\nMAIL FROM:<a@b.test>%s\r\n",
+                 cases[i].parameter);
+        run.script = span_cstr(script);
+        smtp_play(&run);
+        assert_int_equal(span_search(str_span(&run.replies),
+                                     SPAN_LIT("452 4.3.1 Insufficient system storage")) >= 0,
+                         cases[i].is_refused);
+        assert_int_equal(span_search(str_span(&run.replies), SPAN_LIT("250 2.1.0 Ok")) >= 0,
+                         !cases[i].is_refused);
+        assert_int_equal(span_search(str_span(&run.log), SPAN_LIT("reject: MAIL from")) >= 0,
+                         cases[i].is_refused);
+        assert_int_equal(span_search(str_span(&run.log), SPAN_LIT("not enough free space")) >= 0,
+                         cases[i].is_refused);
+        smtp_run_fini(&run);
+    }
+}
+
 TASK_TEST(answers_4xx_when_the_queue_fails)
 {
     static const struct {
@@ -534,6 +575,7 @@ int main(void)
         cmocka_unit_test(never_takes_chunks_for_commands),
         cmocka_unit_test(refuses_what_is_too_big_or_goes_round),
         cmocka_unit_test(answers_4xx_when_the_queue_fails),
+        cmocka_unit_test(refuses_mail_when_the_disk_is_nearly_full),
         cmocka_unit_test(says_why_a_client_went),
         cmocka_unit_test(authenticates),
         cmocka_unit_test(limits_connections_lines_and_memory),
