@@ -16,7 +16,8 @@
 #include "base/fd.h"
 
 enum {
-    PENDING_MAX = 4 * 1024 * 1024, /* a disk that is slower than that loses lines */
+    PENDING_MAX = 4 * 1024 * 1024, /* a log that is slower than that loses lines */
+    SYSLOG_WAIT_MS = 5000,
     TIME_MAX = 32,
 };
 
@@ -26,11 +27,17 @@ static const char *const month_names[] = {"Jan", "Feb", "Mar", "Apr", "May", "Ju
 static struct {
     int fd; /* file or standard output; -1: syslog */
     int syslog_fd;
+    int64_t syslog_wait_ms;
+    struct sockaddr_un syslog_address;
     int facility;
     char host[256];
     struct str pending;
     uint64_t dropped;
-} out = {.fd = -1, .syslog_fd = -1, .facility = LOG_MAIL};
+} out = {.fd = -1,
+         .syslog_fd = -1,
+         .syslog_wait_ms = SYSLOG_WAIT_MS,
+         .syslog_address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"},
+         .facility = LOG_MAIL};
 
 /* --- choosing --- */
 
@@ -56,15 +63,15 @@ static int find_facility(const char *name)
     return LOG_MAIL;
 }
 
-static void connect_syslog(void)
+/* Not connected: each line finds the syslogd that is there now. */
+static void open_syslog(void)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+    const struct timeval wait = {.tv_sec = out.syslog_wait_ms / 1000,
+                                 .tv_usec = out.syslog_wait_ms % 1000 * 1000};
 
-    fd_close(&out.syslog_fd);
     out.syslog_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (out.syslog_fd >= 0 &&
-        connect(out.syslog_fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-        fd_close(&out.syslog_fd);
+    if (out.syslog_fd >= 0)
+        setsockopt(out.syslog_fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
 }
 
 /* As Postfix: a configuration that somebody else wrote must not make root append
@@ -83,6 +90,12 @@ static bool is_below_prefix(const char *path, const char *prefixes)
     return false;
 }
 
+void log_file_use_syslog_at(const char *path, int64_t wait_ms)
+{
+    out.syslog_wait_ms = wait_ms;
+    snprintf(out.syslog_address.sun_path, sizeof(out.syslog_address.sun_path), "%s", path);
+}
+
 int log_file_open(const struct conf *conf, struct str *why)
 {
     const char *path = conf_string(conf, "maillog_file");
@@ -94,7 +107,7 @@ int log_file_open(const struct conf *conf, struct str *why)
     out.facility = find_facility(conf_string(conf, "syslog_facility"));
     tzset();
     if (path[0] == '\0') {
-        connect_syslog();
+        open_syslog();
         return 0;
     }
     if (!is_below_prefix(path, conf_string(conf, "maillog_file_prefixes"))) {
@@ -153,27 +166,14 @@ static int syslog_priority(enum log_level level)
     }
 }
 
-static void write_syslog(enum log_level level, int64_t wall_us, struct span tag, pid_t pid,
-                         struct span text)
+static void format_syslog(struct str *line, enum log_level level, int64_t wall_us, struct span tag,
+                          pid_t pid, struct span text)
 {
-    struct str line = {0};
     char when[TIME_MAX];
 
     format_time(when, wall_us);
-    str_printf(&line, "<%d>%s %.*s[%ld]: %.*s", out.facility | syslog_priority(level), when,
+    str_printf(line, "<%d>%s %.*s[%ld]: %.*s", out.facility | syslog_priority(level), when,
                SPAN_ARG(tag), (long)pid, SPAN_ARG(text));
-    for (int attempt = 0; attempt < 2; attempt++) {
-        if (out.syslog_fd >= 0 &&
-            send(out.syslog_fd, str_cstr(&line), line.len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
-            str_fini(&line);
-            return;
-        }
-        if (out.syslog_fd >= 0 && (errno == EAGAIN || errno == ENOBUFS))
-            break;
-        connect_syslog();
-    }
-    out.dropped++;
-    str_fini(&line);
 }
 
 static void tell_dropped(void)
@@ -191,17 +191,16 @@ static void tell_dropped(void)
 void log_file_write(enum log_level level, int64_t wall_us, struct span tag, pid_t pid,
                     struct span text)
 {
-    if (out.fd < 0) {
-        write_syslog(level, wall_us, tag, pid, text);
-        return;
-    }
     if (out.pending.len + text.n > PENDING_MAX) {
         out.dropped++;
         return;
     }
     if (out.dropped > 0)
         tell_dropped();
-    log_file_format(&out.pending, out.host, wall_us, tag, pid, text);
+    if (out.fd < 0)
+        format_syslog(&out.pending, level, wall_us, tag, pid, text);
+    else
+        log_file_format(&out.pending, out.host, wall_us, tag, pid, text);
     str_append_char(&out.pending, '\n');
     if (str_error(&out.pending) < 0) {
         out.dropped++;
@@ -220,17 +219,41 @@ void log_file_take(struct str *batch)
     out.pending = (struct str){0};
 }
 
+/* A datagram for each line. A syslogd that does not read is waited for once; then what it
+ * does not take at once is lost. The number of lines that were. */
+static int send_batch(struct span rest)
+{
+    int flags = MSG_NOSIGNAL, lost = 0;
+    struct span line;
+
+    while (span_next(&rest, '\n', &line)) {
+        ssize_t n;
+
+        if (line.n == 0)
+            continue;
+        do
+            n = sendto(out.syslog_fd, line.p, line.n, flags, (struct sockaddr *)&out.syslog_address,
+                       sizeof(out.syslog_address));
+        while (n < 0 && errno == EINTR);
+        if (n < 0 && errno == EAGAIN)
+            flags |= MSG_DONTWAIT;
+        lost += n < 0;
+    }
+    return lost;
+}
+
 int log_file_write_batch(const struct str *batch)
 {
-    return fd_write_all(out.fd, str_cstr(batch), batch->len);
+    return out.fd < 0 ? send_batch(str_span(batch))
+                      : fd_write_all(out.fd, str_cstr(batch), batch->len);
 }
 
 void log_file_give(struct str *batch, int result)
 {
-    if (result < 0) {
-        for (size_t i = 0; i < batch->len; i++)
-            out.dropped += batch->data[i] == '\n';
-    }
+    if (result > 0)
+        out.dropped += (uint64_t)result;
+    for (size_t i = 0; result < 0 && i < batch->len; i++)
+        out.dropped += batch->data[i] == '\n';
     str_fini(batch);
 }
 

@@ -7,9 +7,13 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/str.h"
 #include "services/anvil_table.h"
@@ -136,6 +140,110 @@ static void test_lines_come_in_the_order_of_their_times(void **state)
     array_free(&order.lines);
 }
 
+/* --- syslog --- */
+
+enum { SYSLOG_LINES = 300 }; /* many more than a socket's queue holds */
+
+static struct sockaddr_un syslog_at = {.sun_family = AF_UNIX};
+
+static int bind_syslog(void)
+{
+    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+
+    unlink(syslog_at.sun_path);
+    assert_int_equal(bind(fd, (struct sockaddr *)&syslog_at, sizeof(syslog_at)), 0);
+    return fd;
+}
+
+static void write_lines(int count)
+{
+    for (int i = 0; i < count; i++) {
+        char text[32];
+
+        snprintf(text, sizeof(text), "line %d", i);
+        log_file_write(LOG_LEVEL_INFO, 1795255387222109, SPAN_LIT("postfix/smtpd"), 42,
+                       span_cstr(text));
+    }
+}
+
+static const char *receive_line(int fd, char *line, size_t size)
+{
+    ssize_t n = recv(fd, line, size - 1, 0);
+
+    line[n < 0 ? 0 : n] = '\0';
+    return line;
+}
+
+static void *read_late(void *arg)
+{
+    int fd = *(int *)arg;
+    long wrong = 0;
+
+    usleep(100000);
+    for (int i = 0; i < SYSLOG_LINES; i++) {
+        char line[200], want[200];
+
+        snprintf(want, sizeof(want), "<22>Nov 21 10:03:07 postfix/smtpd[42]: line %d", i);
+        wrong += strcmp(receive_line(fd, line, sizeof(line)), want) != 0;
+    }
+    return (void *)wrong;
+}
+
+static void test_syslog_is_waited_for(void **state)
+{
+    struct str why = {0};
+    struct conf *conf;
+    pthread_t reader;
+    char line[200];
+    void *wrong;
+    int fd;
+
+    setenv("TZ", "UTC", 1);
+    snprintf(syslog_at.sun_path, sizeof(syslog_at.sun_path), "/tmp/test-syslog.%d", (int)getpid());
+    assert_int_equal(
+        conf_load_text(&conf, "/nonexistent", "main.cf", SPAN_LIT("myhostname = mx.test\n"), &why),
+        0);
+    log_file_use_syslog_at(syslog_at.sun_path, 300);
+    assert_int_equal(log_file_open(conf, &why), 0);
+
+    /* One that reads late gets every line, in order. */
+    fd = bind_syslog();
+    pthread_create(&reader, NULL, read_late, &fd);
+    write_lines(SYSLOG_LINES);
+    log_file_flush();
+    pthread_join(reader, &wrong);
+    assert_null(wrong);
+
+    /* One that does not read costs the lines it does not take, and one wait. */
+    write_lines(SYSLOG_LINES);
+    log_file_flush();
+    int taken = 0;
+    while (recv(fd, line, sizeof(line), MSG_DONTWAIT) > 0)
+        taken++;
+    assert_in_range(taken, 1, SYSLOG_LINES - 1);
+
+    /* Gone, and there again: what was lost is told by the next line. */
+    close(fd);
+    write_lines(1); /* tells of the above, too */
+    log_file_flush();
+    fd = bind_syslog();
+    write_lines(1);
+    log_file_flush();
+    assert_non_null(strstr(receive_line(fd, line, sizeof(line)),
+                           "warning: 2 log lines were lost: the log is too slow"));
+    assert_string_equal(receive_line(fd, line, sizeof(line)),
+                        "<22>Nov 21 10:03:07 postfix/smtpd[42]: line 0");
+
+    /* What waits is bounded. */
+    write_lines(200000);
+    assert_in_range(log_file_pending(), 4000000, 4 * 1024 * 1024 + 200);
+    log_file_flush();
+    close(fd);
+    unlink(syslog_at.sun_path);
+    conf_free(conf);
+    str_fini(&why);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +251,7 @@ int main(void)
         cmocka_unit_test(test_table_is_bounded),
         cmocka_unit_test(test_log_line),
         cmocka_unit_test(test_lines_come_in_the_order_of_their_times),
+        cmocka_unit_test(test_syslog_is_waited_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
