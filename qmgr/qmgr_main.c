@@ -33,7 +33,7 @@ static int on_load(const struct conf *conf, struct str *why)
     c->active_limit = conf_int(conf, "qmgr_message_active_limit");
     c->defer_transports = conf_string(conf, "defer_transports");
     int rc = route_load(&c->route, conf, why);
-    return rc < 0 ? rc : admin_listen(why);
+    return rc < 0 || service_is_trial() ? rc : admin_listen(why);
 }
 
 /* The qmgr before this one may still be writing. */

@@ -55,6 +55,10 @@ int inherit_parse(struct inherit *out, int argc, char **argv, struct str *why)
             i++;
             break;
         }
+        if (strcmp(option, "-T") == 0) {
+            out->is_trial = true;
+            continue;
+        }
         if (option[1] == 'v') {
             out->verbosity += (uint32_t)strspn(option + 1, "v");
             continue;

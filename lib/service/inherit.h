@@ -11,6 +11,9 @@
  * meanwhile), 6 and up the listeners, one for each -s, which names it (the entry, or a further
  * socket of the program such as qmgr's "showq"). Stand-alone, for debugging: -L ADDRESS:PORT or -L
  * unix:PATH instead of -s; then there is no control socket and no page.
+ *
+ * -T is a trial: none of the descriptors, nothing is served. The process loads what it
+ * needs, and exits with 0, or with 1 and the reason on standard output.
  */
 #ifndef SERVICE_INHERIT_H
 #define SERVICE_INHERIT_H
@@ -40,6 +43,7 @@ struct inherit {
     size_t listener_count;
     uint32_t limit;                               /* -l: clients at first; UINT32_MAX: not given */
     uint32_t verbosity;                           /* -v, counted */
+    bool is_trial;                                /* -T */
     const char *overrides[INHERIT_OVERRIDES_MAX]; /* -o */
     size_t override_count;
     const char *refused[INHERIT_REFUSED_MAX]; /* -r: clients that took processes down */

@@ -42,6 +42,10 @@ static size_t directory_count;
 static void fail_start(const char *why) __attribute__((noreturn));
 static void fail_start(const char *why)
 {
+    if (process.inherit.is_trial) {
+        printf("%s\n", why);
+        exit(1);
+    }
     if (process.control_fd >= 0)
         control_send(process.control_fd, CONTROL_FAILED, 0, why);
     fatal("%s", why);
@@ -61,6 +65,9 @@ static void read_command_line(int argc, char **argv)
               argv[0]);
     if (process.inherit.verbosity > 0)
         log_set_level(LOG_LEVEL_DEBUG);
+    /* A trial's warnings come again when the service starts. */
+    if (process.inherit.is_trial)
+        log_set_level(LOG_LEVEL_ERROR);
     str_fini(&why);
 }
 
@@ -71,7 +78,7 @@ static void inherit_descriptors(void)
     process.page = &private_page;
     process.is_unix = strcmp(inherit->type, "inet") != 0;
     process.limit = inherit->limit;
-    if (inherit->listen != NULL)
+    if (inherit->listen != NULL || inherit->is_trial)
         return;
     process.control_fd = INHERIT_CONTROL_FD;
     fd_set_cloexec(process.control_fd, 1);
@@ -99,7 +106,7 @@ static int load_main_cf(struct str *why)
     struct stat st;
     int fd = INHERIT_CONFIG_FD, code;
 
-    if (process.inherit.listen != NULL)
+    if (process.inherit.listen != NULL || process.inherit.is_trial)
         return conf_load(&process.main_conf, directory, why);
     str_printf(&path, "%s/main.cf", directory);
     /* Not read(2): the file offset is shared with every other process. */
@@ -147,7 +154,8 @@ static void enter_run_directory(void)
     struct str run = {0};
 
     str_printf(&run, "%s/run", conf_string(process.conf, "queue_directory"));
-    if (chdir(str_cstr(&run)) < 0) {
+    /* A trial before the first start has none yet. */
+    if (chdir(str_cstr(&run)) < 0 && !(process.inherit.is_trial && errno == ENOENT)) {
         struct str why = {0};
 
         str_printf(&why, "chdir %s: %s", str_cstr(&run), error_text(-errno));
@@ -164,7 +172,8 @@ static void open_log(const char *program)
     log_set_tag(str_cstr(&tag));
     str_fini(&tag);
     /* postlogd cannot be its own client. */
-    if (process.inherit.listen == NULL && strcmp(process.service->name, "postlogd") != 0)
+    if (process.inherit.listen == NULL && !process.inherit.is_trial &&
+        strcmp(process.service->name, "postlogd") != 0)
         log_channel_open(LOG_CHANNEL_SOCKET, true);
 }
 
@@ -233,24 +242,44 @@ static int raise_sandbox(struct str *why)
     return code;
 }
 
-static void give_up_privileges(void)
+/* Without root everything runs as one user, and there is nobody to tell apart. */
+static bool has_users(void)
+{
+    return geteuid() == 0 && process.inherit.listen == NULL;
+}
+
+static bool changes_user(void)
+{
+    return has_users() && !(process.service->rights & SERVICE_PRIVILEGED);
+}
+
+static void find_users(struct identity *identity)
 {
     const struct service *service = process.service;
-    bool is_root = geteuid() == 0 && process.inherit.listen == NULL;
-    struct identity identity;
     struct str why = {0};
     int code = 0;
 
-    /* Without root everything runs as one user, and there is nobody to tell apart. */
-    if (is_root && service->askers != NULL)
+    if (has_users() && service->askers != NULL)
         code = askers_find(&process.askers, process.conf, service->askers, &why);
-    if (code == 0 && is_root && !(service->rights & SERVICE_PRIVILEGED)) {
-        code = identity_find(&identity, conf_string(process.conf, service->user_parameter),
+    if (code == 0 && changes_user())
+        code = identity_find(identity, conf_string(process.conf, service->user_parameter),
                              conf_string(process.conf, "waypost_user"), &why);
-        if (code == 0 && service->is_chrooted)
+    if (code < 0)
+        fail_start(str_cstr(&why));
+    str_fini(&why);
+}
+
+static void give_up_privileges(const struct identity *identity)
+{
+    const struct service *service = process.service;
+    struct str why = {0};
+    int code = 0;
+
+    if (changes_user()) {
+        if (service->is_chrooted)
             code = privileges_chroot(&why);
         if (code == 0)
-            code = identity_become(&identity, &why);
+            code = identity_become(identity, &why);
     }
     if (code == 0)
         code = privileges_limit(&why);
@@ -461,6 +490,7 @@ int service_main(int argc, char **argv, const struct service *service)
 {
     const char *slash = strrchr(argv[0], '/');
     const char *program = slash != NULL ? slash + 1 : argv[0];
+    struct identity identity = {0};
     struct str why = {0};
 
     signal(SIGPIPE, SIG_IGN);
@@ -480,7 +510,10 @@ int service_main(int argc, char **argv, const struct service *service)
     if (service->on_load != NULL && service->on_load(process.conf, &why) < 0)
         fail_start(str_cstr(&why));
     str_fini(&why);
-    give_up_privileges();
+    find_users(&identity);
+    if (process.inherit.is_trial)
+        return 0;
+    give_up_privileges(&identity);
     run();
     log_channel_close();
     return exit_status;
@@ -501,6 +534,11 @@ const struct conf *service_conf(void)
 const char *service_entry_name(void)
 {
     return process.inherit.entry;
+}
+
+bool service_is_trial(void)
+{
+    return process.inherit.is_trial;
 }
 
 int service_directory(const char *parameter)

@@ -104,6 +104,9 @@ const struct conf *service_conf(void);
 const struct conf *service_main_conf(void);
 /* The master.cf service name of this process, such as "relay". */
 const char *service_entry_name(void);
+/* In on_load: nothing of the running suite may change, such as a socket's name; this
+ * process ends when all is loaded (inherit.h, -T). */
+bool service_is_trial(void);
 /* Descriptor of a directory that .paths named, opened before the sandbox; -1
  * when the directory did not exist. Stays the library's. */
 int service_directory(const char *parameter);

@@ -67,6 +67,18 @@ static void test_command_line_without_limit(void **state)
 
     assert_int_equal(parse(&in, argv), 0);
     assert_int_equal(in.limit, UINT32_MAX);
+    assert_false(in.is_trial);
+}
+
+static void test_command_line_of_a_trial(void **state)
+{
+    const char *argv[] = {"smtpd", "-n", "smtp", "-T", "-o", "a=b", "--", "-T", NULL};
+    struct inherit in;
+
+    assert_int_equal(parse(&in, argv), 0);
+    assert_true(in.is_trial);
+    assert_int_equal(in.override_count, 1);
+    assert_string_equal(in.arguments[0], "-T");
 }
 
 static void test_bad_command_lines(void **state)
@@ -303,6 +315,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_command_line),
         cmocka_unit_test(test_command_line_without_limit),
+        cmocka_unit_test(test_command_line_of_a_trial),
         cmocka_unit_test(test_bad_command_lines),
         cmocka_unit_test(test_control_round_trip),
         cmocka_unit_test(test_control_long_text_is_cut),
