@@ -48,30 +48,67 @@ void tls_keyring_free(struct tls_keyring *r)
     free(r);
 }
 
-static int add_file(struct tls_keyring *r, const char *path, struct str *why)
+static int open_file(FILE **out, const char *path, struct str *why)
+{
+    int rc;
+
+    ERR_clear_error();
+    *out = fopen(path, "re");
+    if (*out != NULL)
+        return 0;
+    rc = -errno;
+    str_printf(why, "%s: %s", path, error_text(rc));
+    return rc;
+}
+
+static int explain(struct str *why, const char *what, const char *path)
+{
+    str_printf(why, "%s %s: ", what, path);
+    tls_take_errors(why);
+    return ERR_TLS;
+}
+
+/* Its user would find it out in every handshake. */
+static int check_fit(EVP_PKEY *key, const char *cert, struct str *why)
+{
+    X509 *certificate;
+    FILE *file;
+    int rc = open_file(&file, cert, why);
+
+    if (rc < 0)
+        return rc;
+    certificate = PEM_read_X509(file, NULL, NULL, NULL);
+    fclose(file);
+    if (certificate == NULL)
+        rc = explain(why, "cannot load certificates from", cert);
+    else if (X509_check_private_key(certificate, key) != 1)
+        rc = explain(why, "the private key does not fit", cert);
+    X509_free(certificate);
+    return rc;
+}
+
+static int add_pair(struct tls_keyring *r, const char *cert, const char *path, struct str *why)
 {
     struct ring_key *slot = &r->keys[r->count];
     FILE *file;
-    int rc = 0;
+    int rc;
 
     if (r->count == KEYS_MAX) {
         str_printf(why, "more than %d private keys", KEYS_MAX);
         return ERR_LIMIT;
     }
-    file = fopen(path, "re");
-    if (file == NULL) {
-        rc = -errno;
-        str_printf(why, "%s: %s", path, error_text(rc));
+    rc = open_file(&file, path, why);
+    if (rc < 0)
         return rc;
-    }
-    ERR_clear_error();
     slot->key = PEM_read_PrivateKey(file, NULL, NULL, NULL);
     fclose(file);
-    if (slot->key == NULL || tls_key_fingerprint(slot->key, slot->fingerprint) < 0) {
-        str_printf(why, "cannot load a private key from %s: ", path);
-        tls_take_errors(why);
+    if (slot->key == NULL || tls_key_fingerprint(slot->key, slot->fingerprint) < 0)
+        rc = explain(why, "cannot load a private key from", path);
+    else
+        rc = check_fit(slot->key, cert, why);
+    if (rc < 0) {
         EVP_PKEY_free(slot->key);
-        return ERR_TLS;
+        return rc;
     }
     r->count++;
     return 0;
@@ -89,15 +126,16 @@ int tls_keyring_add(struct tls_keyring *r, const struct tls_options *o, struct s
 
     while (rc == 0 && span_token(&rest, " \t\r\n,", &path)) {
         char *name = mem_strdup(path);
-        rc = name == NULL ? -ENOMEM : add_file(r, name, why);
+        rc = name == NULL ? -ENOMEM : add_pair(r, name, name, why);
         free(name);
     }
     if (rc < 0 || is_given(o->chain_files))
         return rc;
     if (is_given(o->cert_file))
-        rc = add_file(r, is_given(o->key_file) ? o->key_file : o->cert_file, why);
+        rc = add_pair(r, o->cert_file, is_given(o->key_file) ? o->key_file : o->cert_file, why);
     if (rc == 0 && is_given(o->eccert_file))
-        rc = add_file(r, is_given(o->eckey_file) ? o->eckey_file : o->eccert_file, why);
+        rc = add_pair(r, o->eccert_file, is_given(o->eckey_file) ? o->eckey_file : o->eccert_file,
+                      why);
     return rc;
 }
 

@@ -46,7 +46,7 @@ struct tls_keyring;
 struct tls_keyring *tls_keyring_new(void);
 void tls_keyring_free(struct tls_keyring *r);
 /* Read the private keys that these options name (files; is_key_remote is not looked
- * at). */
+ * at), which must fit their certificates. */
 int tls_keyring_add(struct tls_keyring *r, const struct tls_options *options, struct str *why);
 /* Sign, on a worker. ERR_NOT_FOUND: no such key; ERR_DENIED: that is no TLS server's
  * handshake; ERR_NOT_SUPPORTED. Thread-safe. */

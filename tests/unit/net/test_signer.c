@@ -123,6 +123,31 @@ static void test_handshakes_with_remote_keys(void **state)
     tls_signer_stop();
 }
 
+static void test_a_key_must_fit_its_certificate(void **state)
+{
+    char cert[] = "/tmp/waypost-cert.XXXXXX", private[] = "/tmp/waypost-key.XXXXXX";
+    char other_cert[] = "/tmp/waypost-cert.XXXXXX", other_key[] = "/tmp/waypost-key.XXXXXX";
+    EVP_PKEY *key = EVP_EC_gen("P-256"), *other = EVP_EC_gen("P-256");
+    struct tls_options options = {.cert_file = cert, .key_file = other_key};
+    struct tls_keyring *keys = tls_keyring_new();
+    struct str why = {0};
+
+    write_pair(key, cert, private);
+    write_pair(other, other_cert, other_key);
+    assert_int_equal(tls_keyring_add(keys, &options, &why), ERR_TLS);
+    assert_non_null(strstr(str_cstr(&why), cert));
+    options.key_file = private;
+    assert_int_equal(tls_keyring_add(keys, &options, &why), 0);
+    tls_keyring_free(keys);
+    unlink(cert);
+    unlink(private);
+    unlink(other_cert);
+    unlink(other_key);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(other);
+    str_fini(&why);
+}
+
 static void test_only_handshakes_are_signed(void **state)
 {
     char text[200];
@@ -149,6 +174,8 @@ static void test_only_handshakes_are_signed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_key_must_fit_its_certificate),
+        /* Unloads the providers that the others use. */
         cmocka_unit_test(test_handshakes_with_remote_keys),
         cmocka_unit_test(test_only_handshakes_are_signed),
     };
