@@ -276,6 +276,8 @@ void children_reap(void)
 
         if (child != NULL)
             child_ended(child, status);
+        else
+            trial_reaped(pid);
     }
 }
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "conf/certificates.h"
 #include "conf/check.h"
 #include "master/master.h"
 #include "service/log_channel.h"
@@ -167,8 +168,19 @@ static int check_program(const struct service_entry *entry, const struct conf *c
     return code;
 }
 
+/* Of smtpd and tlsproxy; the latter has the keys of the former, too. */
+static bool has_certificate(const struct service_entry *entry, const struct conf *conf)
+{
+    if (strcmp(entry->program, "smtpd") == 0)
+        return certificates_use_of_smtpd(conf) != TLS_USE_NONE &&
+               certificates_are_named(conf, "smtpd_tls");
+    return strcmp(entry->program, "tlsproxy") == 0 &&
+           (certificates_are_named(conf, "tlsproxy_tls") ||
+            certificates_are_named(conf, "smtpd_tls"));
+}
+
 /* -o is checked now: a process that finds a fault at its start is too late. */
-static int check_overrides(struct service_entry *entry, const struct conf *conf, struct str *why)
+static int take_overrides(struct service_entry *entry, const struct conf *conf, struct str *why)
 {
     struct conf *layer = NULL;
     struct str reason = {0};
@@ -178,6 +190,8 @@ static int check_overrides(struct service_entry *entry, const struct conf *conf,
     if (code < 0)
         str_printf(why, "service %s (master.cf line %u): %s", entry->config->name,
                    entry->options->line, str_cstr(&reason));
+    else
+        entry->is_kept = has_certificate(entry, layer);
     conf_free(layer);
     str_fini(&reason);
     return code;
@@ -194,9 +208,10 @@ static void set_limits(struct service_entry *entry, const struct conf *conf)
     entry->process_count = (uint32_t)conf_transport_int(conf, name, "process_count");
 }
 
-static int add_entry(const struct master_entry *config, const struct master_entry *options,
-                     const char *program, const struct conf *conf, struct str *why)
+static int add_entry(void *arg, const struct master_entry *config,
+                     const struct master_entry *options, const char *program, struct str *why)
 {
+    const struct conf *conf = arg;
     struct service_entry *entry = NEW(struct service_entry);
     int code;
 
@@ -211,32 +226,42 @@ static int add_entry(const struct master_entry *config, const struct master_entr
     set_limits(entry, conf);
     code = check_program(entry, conf, why);
     if (code == 0)
-        code = check_overrides(entry, conf, why);
+        code = take_overrides(entry, conf, why);
     if (code == 0)
         code = listeners_open(entry, conf, why);
     return code;
 }
 
-/* What becomes of one line. Postscreen's port is smtpd's here, with the options
- * of the smtpd line behind it. */
+/* Postscreen's port is smtpd's here, with the options of the smtpd line behind it. */
+static bool is_postscreen(const struct master_entry *config)
+{
+    return config->type == SERVICE_TYPE_INET && strcmp(config->taken_over_by, "smtpd") == 0;
+}
+
+/* What becomes of one line. */
 static int take_line(const struct master_cf *m, const struct master_entry *config,
-                     const struct conf *conf, struct str *why)
+                     generation_visit_fn *visit, void *arg, struct str *why)
 {
     const struct master_entry *options = config;
 
-    if (config->taken_over_by == NULL) {
-        if (config->type == SERVICE_TYPE_PASS)
-            return 0;
-        return add_entry(config, config, config->command, conf, why);
+    if (config->taken_over_by == NULL)
+        return config->type == SERVICE_TYPE_PASS ? 0
+                                                 : visit(arg, config, config, config->command, why);
+    if (!is_postscreen(config))
+        return 0;
+    options = master_cf_find(m, "smtpd", SERVICE_TYPE_PASS);
+    return visit(arg, config, options != NULL ? options : config, "smtpd", why);
+}
+
+static void tell_takeovers(const struct master_cf *m)
+{
+    for (size_t i = 0; i < master_cf_count(m); i++) {
+        const struct master_entry *config = master_cf_at(m, i);
+
+        if (config->taken_over_by != NULL && !is_postscreen(config))
+            log_info("master.cf line %u: the work of %s (%s) is done by %s", config->line,
+                     config->name, config->command, config->taken_over_by);
     }
-    if (config->type == SERVICE_TYPE_INET && strcmp(config->taken_over_by, "smtpd") == 0) {
-        options = master_cf_find(m, "smtpd", SERVICE_TYPE_PASS);
-        return add_entry(config, options != NULL ? options : config, "smtpd", conf, why);
-    }
-    if (master.generation == 0)
-        log_info("master.cf line %u: the work of %s (%s) is done by %s", config->line, config->name,
-                 config->command, config->taken_over_by);
-    return 0;
 }
 
 /* Ports do not count: tlsproxy on one of them is not what others ask. */
@@ -250,17 +275,18 @@ static bool has_local_service(const struct master_cf *m, const char *command)
     return false;
 }
 
-static int make_entries(const struct reading *r, struct str *why)
+int generation_visit(const struct master_cf *m, generation_visit_fn *visit, void *arg,
+                     struct str *why)
 {
     int code = 0;
 
-    for (size_t i = 0; i < master_cf_count(r->master_cf) && code == 0; i++)
-        code = take_line(r->master_cf, master_cf_at(r->master_cf, i), r->conf, why);
+    for (size_t i = 0; i < master_cf_count(m) && code == 0; i++)
+        code = take_line(m, master_cf_at(m, i), visit, arg, why);
     for (size_t i = 0; i < COUNT_OF(implied_entries) && code == 0; i++) {
         const struct master_entry *implied = &implied_entries[i];
 
-        if (!has_local_service(r->master_cf, implied->command))
-            code = add_entry(implied, implied, implied->command, r->conf, why);
+        if (!has_local_service(m, implied->command))
+            code = visit(arg, implied, implied, implied->command, why);
     }
     return code;
 }
@@ -373,8 +399,10 @@ int generation_load(struct str *why)
     move_list(&master.entries, &old);
     mark_listeners(false);
     code = rundir_make(reading.conf, why);
+    if (code == 0 && master.generation == 0)
+        tell_takeovers(reading.master_cf);
     if (code == 0)
-        code = make_entries(&reading, why);
+        code = generation_visit(reading.master_cf, add_entry, reading.conf, why);
     if (code < 0) {
         roll_back(&old);
         free_reading(&reading);

@@ -125,7 +125,7 @@ static uint32_t wanted_by_load(const struct limits_load *load, uint32_t max_idle
     return now;
 }
 
-uint32_t limits_wanted_processes(const struct limits_load *load, uint32_t max_idle)
+static uint32_t wanted(const struct limits_load *load, uint32_t max_idle)
 {
     /* It holds state that its clients count on, and costs next to nothing. */
     if (load->kind == SERVICE_SINGLE)
@@ -137,6 +137,13 @@ uint32_t limits_wanted_processes(const struct limits_load *load, uint32_t max_id
     if (load->client_limit > 0)
         return wanted_by_clients(load, load->client_limit, max_idle);
     return wanted_by_load(load, max_idle);
+}
+
+uint32_t limits_wanted_processes(const struct limits_load *load, uint32_t max_idle)
+{
+    uint32_t count = wanted(load, max_idle);
+
+    return count == 0 && load->is_kept ? 1 : count;
 }
 
 int limits_warning(uint64_t used, uint64_t limit, int *told)

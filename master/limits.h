@@ -56,6 +56,7 @@ struct limits_load {
     uint32_t cores;
     bool has_waiting;  /* somebody waits at a listener that nobody reads */
     bool is_contained; /* after crashes: one client per process */
+    bool is_kept;      /* one process at least */
 };
 /* Number of accepting processes there should be, 0 to ...: at most one more or
  * one less than now, except with client_limit 1. max_idle in seconds. */

@@ -75,6 +75,9 @@ struct service_entry {
     enum service_kind kind; /* as its processes say */
     struct containment containment;
     bool is_contained;
+    /* Holds certificates: while those on disk are being replaced no process can start,
+     * so there is one always. */
+    bool is_kept;
     bool has_waiting; /* somebody waits at a listener, or a wake-up is due */
     int told;         /* limits_warning */
     int64_t next_wakeup_ms;
@@ -95,6 +98,8 @@ struct master {
     uint32_t generation;
     int64_t started_wall_s;
     bool is_root, is_stopping, is_kill_wanted;
+    /* What is on disk would not start: what runs is kept, also when it is idle. */
+    bool is_trial_failed;
     char *const *argv;
     struct task_cond changed; /* a child, a listener or the generation */
     size_t child_count;
@@ -110,6 +115,23 @@ extern struct master master;
 int generation_load(struct str *why);
 /* Forget the present generation: at the end. */
 void generation_free(void);
+/* Every service that is run for m, also those without a line of their own: its line,
+ * the line whose options count, and its program. Ends with the first negative code. */
+typedef int generation_visit_fn(void *arg, const struct master_entry *config,
+                                const struct master_entry *options, const char *program,
+                                struct str *why);
+int generation_visit(const struct master_cf *m, generation_visit_fn *visit, void *arg,
+                     struct str *why);
+
+/* --- trial.c: would the services start with what is on disk now? --- */
+
+/* Ask a process of its own, as master parses no tables and certificates. On failure *why
+ * has all reasons, each with its services. */
+TASK_WAITS int trial_run(struct str *why);
+/* That process: reasons on standard output, the exit status. Blocks. */
+int trial_main(void);
+/* A process that is no service's has ended. */
+void trial_reaped(pid_t pid);
 
 /* --- listeners.c --- */
 
@@ -125,6 +147,9 @@ struct listener *listener_adopt(const char *key, const char *label, int fd);
 
 /* Start one process for the entry with this limit; the new child or NULL (logged). */
 struct child *spawn_child(struct service_entry *entry, uint32_t limit);
+/* For trial_main(): the same command with -T and none of the descriptors; standard
+ * output goes to output_fd. The pid, or -1. */
+pid_t spawn_trial(const struct service_entry *entry, int output_fd);
 
 /* --- children.c --- */
 
@@ -152,10 +177,11 @@ bool scale_is_unserved(const struct service_entry *entry);
 
 /* --- master_main.c --- */
 
-/* A new generation is in force: watch its listeners, start what must run. */
-void master_reloaded(void);
 /* Read the configuration anew, soon. */
 void master_reload(void);
+/* The same now: when a trial says that all services would start. On failure, which is
+ * logged, all goes on as it was. */
+TASK_WAITS int master_renew(struct str *why);
 /* End everything, in order or (is_kill) at once. */
 void master_stop(bool is_kill);
 

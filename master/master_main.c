@@ -1,10 +1,11 @@
 /*
  * master_main.c: the start and the end of the mail system.
  *
- *     master [-c CONFIG_DIRECTORY] [-d] [-t] [-v]
+ *     master [-c CONFIG_DIRECTORY] [-d] [-t] [-T] [-v]
  *
- * -t: exit 0 when no master runs. -R FD: take over from the master that exec'ed
- * this binary. It stays in the foreground: waypost(1) or systemd keep it.
+ * -t: exit 0 when no master runs. -T: say which services would not start (trial.c). -R FD: take
+ * over from the master that exec'ed this binary. It stays in the foreground: waypost(1) or systemd
+ * keep it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,11 +38,12 @@ enum {
 
 struct master master = {.config_fd = -1, .lock_fd = -1, .control_fd = -1};
 static int handover_fd = -1;
-static bool is_test, is_reload_due, is_handover_due;
+static bool is_test, is_trial, is_reload_due, is_reloading, is_handover_due;
 
 /* --- orders --- */
 
-void master_reloaded(void)
+/* A new generation is in force: watch its listeners, start what must run. */
+static void reloaded(void)
 {
     log_info("reload -- configuration %s, generation %u", master.config_directory,
              master.generation);
@@ -90,15 +92,52 @@ static void on_signal(int signo)
     }
 }
 
-static void reload(void)
+int master_renew(struct str *why)
+{
+    int code = trial_run(why);
+
+    master.is_trial_failed = code < 0;
+    if (code == 0)
+        code = generation_load(why);
+    if (code < 0)
+        log_error("reload refused, the configuration before stays: %s", str_cstr(why));
+    else
+        reloaded();
+    return code;
+}
+
+/* A task of its own: master goes on during the trial. */
+static void reload(void *arg)
+{
+    while (is_reload_due && !master.is_stopping) {
+        struct str why = {0};
+
+        is_reload_due = false;
+        (void)master_renew(&why);
+        str_fini(&why);
+    }
+    is_reloading = false;
+}
+
+static void start_reload(void)
+{
+    if (is_reloading)
+        return;
+    is_reloading = task_spawn("reload", reload, NULL) != NULL;
+    if (!is_reloading) {
+        is_reload_due = false;
+        log_error("reload refused, the configuration before stays: %s", error_text(-ENOMEM));
+    }
+}
+
+/* A start goes as far as it can, and what cannot start is named before its first client
+ * comes. */
+static void try_at_start(void *arg)
 {
     struct str why = {0};
 
-    is_reload_due = false;
-    if (generation_load(&why) < 0)
-        log_error("reload refused, the configuration before stays: %s", str_cstr(&why));
-    else
-        master_reloaded();
+    if (trial_run(&why) < 0 && !master.is_stopping)
+        log_error("not everything can start: %s", str_cstr(&why));
     str_fini(&why);
 }
 
@@ -211,7 +250,7 @@ static void live(void)
 
     while (!master.is_stopping) {
         if (is_reload_due)
-            reload();
+            start_reload();
         if (is_handover_due)
             hand_over();
         if (clock_mono_ms() >= next_tick) {
@@ -256,6 +295,8 @@ static void first_task(void *arg)
              handover_fd >= 0 ? ", taking over from the master before" : "");
     children_reap();
     watch_files();
+    if (handover_fd < 0 && task_spawn("trial", try_at_start, NULL) == NULL)
+        log_error("out of memory at start");
     tell_manager("READY=1");
     live();
 }
@@ -267,7 +308,7 @@ static void read_command_line(int argc, char **argv)
     const char *directory = getenv("MAIL_CONFIG");
     int option;
 
-    while ((option = getopt(argc, argv, "c:R:tvdw")) != -1) {
+    while ((option = getopt(argc, argv, "c:R:tTvdw")) != -1) {
         switch (option) {
         case 'c':
             directory = optarg;
@@ -278,6 +319,9 @@ static void read_command_line(int argc, char **argv)
         case 't':
             is_test = true;
             break;
+        case 'T':
+            is_trial = true;
+            break;
         case 'v':
             log_set_level(LOG_LEVEL_DEBUG);
             break;
@@ -285,7 +329,7 @@ static void read_command_line(int argc, char **argv)
         case 'w':
             break; /* as in Postfix's start scripts: always in the foreground */
         default:
-            fatal("usage: master [-c config_directory] [-t] [-v]");
+            fatal("usage: master [-c config_directory] [-t] [-T] [-v]");
         }
     }
     master.config_directory = directory != NULL ? directory : WAYPOST_SYSCONFDIR "/postfix";
@@ -411,6 +455,8 @@ int main(int argc, char **argv)
     log_set_tag("master");
     init();
     read_command_line(argc, argv);
+    if (is_trial)
+        return trial_main();
     handover_remember();
     load_or_die();
     code = task_runtime_init(&options);

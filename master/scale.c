@@ -76,6 +76,7 @@ static struct limits_load look(const struct service_entry *entry)
         .cores = master.machine.cores,
         .has_waiting = entry->has_waiting,
         .is_contained = entry->is_contained,
+        .is_kept = entry->is_kept,
     };
     uint64_t busy = 0;
 
@@ -214,7 +215,8 @@ void scale_entry(struct service_entry *entry)
         }
         load.processes++;
     }
-    if (wanted < load.processes) {
+    /* A successor could not start. */
+    if (wanted < load.processes && !master.is_trial_failed) {
         drain_one(entry);
         entry->idle_seconds = 0;
     }

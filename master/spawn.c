@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,7 +37,8 @@ static void free_words(spawn_words *words)
     array_free(words);
 }
 
-static void build_command(spawn_words *words, const struct service_entry *entry, uint32_t limit)
+static void build_command(spawn_words *words, const struct service_entry *entry, uint32_t limit,
+                          bool is_trial)
 {
     char number[16];
     struct str refused = {0};
@@ -48,6 +50,8 @@ static void build_command(spawn_words *words, const struct service_entry *entry,
     add_word(words, entry->type);
     add_word(words, "-c");
     add_word(words, master.config_directory);
+    if (is_trial)
+        add_word(words, "-T");
     snprintf(number, sizeof(number), "%u", limit);
     add_word(words, "-l");
     add_word(words, number);
@@ -167,6 +171,11 @@ static struct child *make_child(struct service_entry *entry, int control_fd, int
     return child;
 }
 
+static void program_path(struct str *path, const struct service_entry *entry)
+{
+    str_printf(path, "%s/%s", conf_string(master.conf, "daemon_directory"), entry->program);
+}
+
 static pid_t fork_service(const struct service_entry *entry, int control_fd, int stats_fd,
                           uint32_t limit)
 {
@@ -176,8 +185,8 @@ static pid_t fork_service(const struct service_entry *entry, int control_fd, int
     size_t count = 3;
     pid_t pid;
 
-    str_printf(&path, "%s/%s", conf_string(master.conf, "daemon_directory"), entry->program);
-    build_command(&command, entry, limit);
+    program_path(&path, entry);
+    build_command(&command, entry, limit, false);
     build_environment(&environment);
     for (size_t i = 0; i < entry->listeners.len; i++)
         fds[count++] = entry->listeners.items[i]->fd;
@@ -186,6 +195,28 @@ static pid_t fork_service(const struct service_entry *entry, int control_fd, int
         become_service(str_cstr(&path), command.items, environment.items, fds, count);
     if (pid < 0)
         log_error("service %s: fork: %s", entry->config->name, error_text(-errno));
+    str_fini(&path);
+    free_words(&command);
+    free_words(&environment);
+    return pid;
+}
+
+pid_t spawn_trial(const struct service_entry *entry, int output_fd)
+{
+    spawn_words command = {0}, environment = {0};
+    struct str path = {0};
+    pid_t pid;
+
+    program_path(&path, entry);
+    build_command(&command, entry, 0, true);
+    build_environment(&environment);
+    pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (dup2(output_fd, STDOUT_FILENO) >= 0)
+            execve(str_cstr(&path), command.items, environment.items);
+        _exit(127);
+    }
     str_fini(&path);
     free_words(&command);
     free_words(&environment);

@@ -259,12 +259,8 @@ static void answer(struct ipc_conn *conn, const struct ipc_in *request)
         if (code < 0)
             ipc_put(&reply, "error", span_cstr(error_text(code)));
     } else if (ipc_is(request, "reload")) {
-        if (generation_load(&text) < 0) {
-            log_error("reload refused, the configuration before stays: %s", str_cstr(&text));
+        if (master_renew(&text) < 0)
             ipc_put(&reply, "error", str_span(&text));
-        } else {
-            master_reloaded();
-        }
     } else if (ipc_is(request, "stop")) {
         bool is_kill = false;
 

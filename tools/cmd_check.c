@@ -1,18 +1,23 @@
 /* cmd_check.c: "waypost check": what is wrong, before a start finds out. */
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "conf/check.h"
 #include "conf/master_cf.h"
 #include "conf/param.h"
 #include "map/map.h"
 #include "tools/waypost.h"
+
+enum { TRIAL_MAX = 1024 * 1024 };
 
 static int check_settings(const struct conf *conf, const struct master_cf *master)
 {
@@ -162,14 +167,60 @@ int waypost_check(const struct waypost *w, const struct conf *conf)
     return faults;
 }
 
+static pid_t exec_trial(const struct waypost *w, const struct conf *conf, int output_fd)
+{
+    struct str path = {0};
+    pid_t pid = fork();
+
+    if (pid != 0)
+        return pid;
+    str_printf(&path, "%s/master", conf_string(conf, "daemon_directory"));
+    if (dup2(output_fd, STDOUT_FILENO) >= 0)
+        execl(str_cstr(&path), "master", "-c", w->config_directory, "-T", (char *)NULL);
+    log_error("%s: %s", str_cstr(&path), error_text(-errno));
+    _exit(127);
+}
+
+/* Every program loads what it needs: tables, certificates, keys (master(8), -T). Who may
+ * not read them cannot ask. */
+static int try_services(const struct waypost *w, const struct conf *conf)
+{
+    struct str text = {0};
+    struct span rest, line;
+    int ends[2], status = 0, faults = 0;
+    pid_t pid;
+
+    if (geteuid() != 0 && access(conf_string(conf, "queue_directory"), W_OK) < 0)
+        return 0;
+    if (pipe2(ends, O_CLOEXEC) < 0 || (pid = exec_trial(w, conf, ends[1])) < 0)
+        fatal("cannot try the services: %s", error_text(-errno));
+    fd_close(&ends[1]);
+    (void)fd_read_file(ends[0], &text, TRIAL_MAX);
+    fd_close(&ends[0]);
+    if (waitpid(pid, &status, 0) < 0 || status == 0)
+        goto out;
+    rest = span_trim(str_span(&text));
+    while (span_next(&rest, '\n', &line)) {
+        log_error("%.*s", SPAN_ARG(line));
+        faults++;
+    }
+    faults = faults > 0 ? faults : 1;
+out:
+    str_fini(&text);
+    return faults;
+}
+
 int cmd_check(const struct waypost *w, int argc, char **argv)
 {
     struct conf *conf = waypost_load(w);
-    int faults = waypost_check(w, conf);
+    int faults = waypost_check(w, conf), failures = faults == 0 ? try_services(w, conf) : 0;
 
     check_files_of_tables(conf);
     if (faults > 0)
         log_error("%d fault%s: the mail system would not start", faults, faults == 1 ? "" : "s");
+    else if (failures > 0)
+        log_error("%d fault%s: services would not start, and a reload would be refused", failures,
+                  failures == 1 ? "" : "s");
     conf_free(conf);
-    return faults > 0;
+    return faults + failures > 0;
 }

@@ -16,7 +16,7 @@
 #include "service/control.h"
 #include "task/task.h"
 
-enum { ASK_MS = 30000, REPORT_MAX = 64 * 1024 * 1024 };
+enum { ASK_MS = 90000 /* a reload tries all services first */, REPORT_MAX = 64 * 1024 * 1024 };
 
 static const struct command {
     const char *name, *arguments, *help;

@@ -2,10 +2,12 @@
 what a hostile peer on the suite's own sockets gets."""
 import base64
 import hashlib
+import json
 import os
 import pwd
 import random
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -341,30 +343,103 @@ def certificate_of(lab, port, starttls=""):
     return ssl.PEM_cert_to_DER_cert(found[0].decode()) if found else None
 
 
-def test_a_renewed_certificate_is_taken(new_lab):
-    """Certificate and key are replaced one after the other; nobody reloads."""
-    lab = new_lab(main_cf="file_check_interval = 1s\n")
-    folder = os.path.join(lab.directory, "tls")
-    ports = ((lab.IMAPS_PORT,), (lab.SMTPS_PORT,), (lab.SMTP_PORT, "smtp"), (lab.IMAP_PORT, "imap"))
-    old = {port: certificate_of(lab, *port) for port in ports}
-    assert None not in old.values() and len(set(old.values())) == 1
-    session = imaps_session(lab)
+def tls_ports(lab):
+    return ((lab.IMAPS_PORT,), (lab.SMTPS_PORT,), (lab.SMTP_PORT, "smtp"), (lab.IMAP_PORT, "imap"))
 
+
+def certificates(lab):
+    return {certificate_of(lab, *port) for port in tls_ports(lab)}
+
+
+def make_certificate(lab):
+    """cert.new and key.new beside those in use."""
     def openssl(*words):
-        subprocess.run(("openssl",) + words, cwd=folder, check=True, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL)
+        subprocess.run(("openssl",) + words, cwd=os.path.join(lab.directory, "tls"), check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
             "/CN=mx.example.test", "-keyout", "key.new", "-out", "request.new")
     openssl("x509", "-req", "-in", "request.new", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "30",
             "-CAcreateserial", "-extfile", "san", "-out", "cert.new")
+
+
+def put_in_place(lab, name):
+    os.rename(os.path.join(lab.directory, "tls", name + ".new"),
+              os.path.join(lab.directory, "tls", name + ".pem"))
+
+
+def waypost(lab, *words):
+    done = subprocess.run([os.path.join(lab.BUILD_DIR, "bin/waypost"), "-c", lab.CONFIG_DIR, *words],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+                          timeout=90)
+    return done.returncode, done.stdout
+
+
+def generation(lab):
+    return json.loads(waypost(lab, "status", "--json")[1])["generation"]
+
+
+def test_a_renewed_certificate_is_taken(new_lab):
+    """Certificate and key are replaced one after the other; nobody reloads."""
+    lab = new_lab(main_cf="file_check_interval = 1s\n")
+    old = certificates(lab)
+    assert None not in old and len(old) == 1
+    session = imaps_session(lab)
+    make_certificate(lab)
     for name in ("cert", "key"):
-        os.rename(os.path.join(folder, name + ".new"), os.path.join(folder, name + ".pem"))
-    for port in ports:
-        wait_for(lambda port=port: certificate_of(lab, *port) not in (None, old[port]))
-    assert len({certificate_of(lab, *port) for port in ports}) == 1
+        put_in_place(lab, name)
+    for port in tls_ports(lab):
+        wait_for(lambda port=port: certificate_of(lab, *port) not in {None} | old)
+    assert len(certificates(lab)) == 1
     session.send(b"n NOOP\r\n")
     session.read_line_with(b"n OK")
+    assert "throttling" not in lab.log()
+    assert generation(lab) == 2
+
+
+def test_a_certificate_without_its_key_changes_nothing(new_lab):
+    """The key comes late: until then the pair before serves, also after max_idle, and then the
+    new one does without a reload by hand."""
+    lab = new_lab(main_cf="file_check_interval = 1s\nmax_idle = 1s\n")
+    old = certificates(lab)
+    make_certificate(lab)
+    put_in_place(lab, "cert")
+    line = lab.wait_for_log("reload refused", "tls/key.pem")
+    assert "mismatch" in line and f"service 127.0.0.1:{lab.IMAPS_PORT}" in line
+    code, text = waypost(lab, "reload")
+    assert code == 1 and "tls/key.pem" in text and "mismatch" in text
+    time.sleep(4)
+    assert certificates(lab) == old
+    assert "throttling" not in lab.log()
+    assert generation(lab) == 1
+    put_in_place(lab, "key")
+    for port in tls_ports(lab):
+        wait_for(lambda port=port: certificate_of(lab, *port) not in {None} | old)
+    assert "throttling" not in lab.log()
+
+
+@pytest.mark.parametrize("name,spoil,reason", [
+    ("key", lambda path: os.rename(path, path + ".away"), "tls/key.pem: .*No such file"),
+    ("key", lambda path: open(path, "w", encoding="ascii").close(), "private key from .*tls/key.pem"),
+    ("cert", lambda path: os.rename(path, path + ".away"), "tls/cert.pem: .*No such file"),
+    ("cert", lambda path: os.truncate(path, 100), "certificates from .*tls/cert.pem"),
+], ids=["key is gone", "key is empty", "certificate is gone", "certificate is cut off"])
+def test_a_reload_with_broken_tls_files_is_refused(new_lab, name, spoil, reason):
+    lab = new_lab(main_cf="file_check_interval = 0\n")
+    path = os.path.join(lab.directory, "tls", name + ".pem")
+    old = certificates(lab)
+    shutil.copy2(path, path + ".good")
+    spoil(path)
+    assert waypost(lab, "check")[0] == 1
+    assert re.search(reason, waypost(lab, "check")[1])
+    code, text = waypost(lab, "reload")
+    assert code == 1 and re.search(reason, text)
+    wait_for(lambda: re.search("reload refused.*" + reason, lab.log()))
+    assert certificates(lab) == old
+    os.rename(path + ".good", path)
+    assert waypost(lab, "check")[0] == 0
+    assert waypost(lab, "reload")[0] == 0
+    assert certificates(lab) == old
     assert "throttling" not in lab.log()
 
 

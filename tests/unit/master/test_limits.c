@@ -91,6 +91,13 @@ static void test_wanted_processes(void **state)
         uint32_t wanted;
     } rows[] = {
         {"nobody waits", {CLIENTS}, 0},
+        {"nobody waits, and one is kept", {CLIENTS, .is_kept = true}, 1},
+        {"the last one is idle",
+         {CLIENTS, .processes = 1, .capacity = 100, .idle_seconds = 200},
+         0},
+        {"the last one is idle and kept",
+         {CLIENTS, .processes = 1, .capacity = 100, .idle_seconds = 200, .is_kept = true},
+         1},
         {"the first client", {CLIENTS, .has_waiting = true}, 1},
         {"half idle is no reason",
          {CLIENTS, .processes = 1, .clients = 50, .capacity = 100, .busy_permille = 500},
