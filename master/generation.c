@@ -99,8 +99,17 @@ static void free_reading(struct reading *r)
     fd_close(&r->config_fd);
 }
 
-/* What the files say that this suite does not do: named in the log, and no start
- * when somebody relies on it. */
+void generation_tell(void)
+{
+    struct conf_findings findings = {0};
+
+    (void)conf_check(master.conf, master.master_cf, &findings);
+    for (size_t i = 0; i < findings.list.len; i++)
+        log_warn("%s", str_cstr(&findings.list.items[i].text));
+    conf_findings_fini(&findings);
+}
+
+/* No start when somebody relies on what this suite does not do. */
 static int check_settings(const struct reading *r, struct str *why)
 {
     struct conf_findings findings = {0};
@@ -109,10 +118,8 @@ static int check_settings(const struct reading *r, struct str *why)
     for (size_t i = 0; i < findings.list.len && code == 0; i++) {
         const struct conf_finding *f = &findings.list.items[i];
 
-        if (f->kind != CONF_RESTRICTS) {
-            log_warn("%s", str_cstr(&f->text));
+        if (f->kind != CONF_RESTRICTS)
             continue;
-        }
         str_set(why, str_span(&f->text));
         code = ERR_NOT_SUPPORTED;
     }

@@ -113,6 +113,9 @@ extern struct master master;
  * generation before. On failure nothing has changed and *why says file, line and
  * reason. */
 int generation_load(struct str *why);
+/* Name in the log what the present generation's files say that has no effect, and which
+ * services cannot serve TLS. */
+void generation_tell(void);
 /* Forget the present generation: at the end. */
 void generation_free(void);
 /* Every service that is run for m, also those without a line of their own: its line,

@@ -47,6 +47,7 @@ static void reloaded(void)
 {
     log_info("reload -- configuration %s, generation %u", master.config_directory,
              master.generation);
+    generation_tell();
     if (listeners_watch() < 0)
         log_error("out of memory while watching listeners");
     watch_files();
@@ -293,6 +294,7 @@ static void first_task(void *arg)
     log_info("daemon started -- version %s, configuration %s%s",
              conf_string(master.conf, "mail_version"), master.config_directory,
              handover_fd >= 0 ? ", taking over from the master before" : "");
+    generation_tell();
     children_reap();
     watch_files();
     if (handover_fd < 0 && task_spawn("trial", try_at_start, NULL) == NULL)

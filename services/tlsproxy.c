@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "conf/certificates.h"
 #include "net/pump.h"
 #include "net/stream.h"
 #include "net/tls.h"
@@ -60,8 +61,7 @@ int tlsproxy_load(const struct conf *conf, struct str *why)
         .prefer_server_ciphers = conf_bool(conf, "tls_preempt_cipherlist"),
     };
 
-    if (rc < 0 || (options.chain_files[0] == '\0' && options.cert_file[0] == '\0' &&
-                   options.eccert_file[0] == '\0'))
+    if (rc < 0 || !certificates_are_named(conf, "tlsproxy_tls"))
         return rc;
     return tls_context_new_server(&shared.context, &options, why);
 }

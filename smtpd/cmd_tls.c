@@ -7,8 +7,13 @@ int tls_start(struct session *s)
 {
     const struct server *server = s->server;
     struct str line = {0}, peer = {0};
-    int rc =
-        stream_start_tls_server(s->stream, server->tls, deadline_in(server->starttls_timeout_ms));
+    int rc;
+
+    if (server->tls == NULL) {
+        log_info("TLS session for %s: no certificate is configured", server->listener);
+        return ERR_NOT_SUPPORTED;
+    }
+    rc = stream_start_tls_server(s->stream, server->tls, deadline_in(server->starttls_timeout_ms));
 
     if (rc < 0) {
         if (rc == ERR_TLS)
@@ -45,6 +50,10 @@ enum command_result cmd_starttls(struct session *s, struct span argument)
     }
     if (session_is_secured(s)) {
         session_reply(s, "554 5.5.1 Error: TLS already active");
+        return COMMAND_ERROR;
+    }
+    if (s->server->tls == NULL && s->server->tls_required) {
+        session_reply(s, "454 4.7.0 TLS not available due to local problem");
         return COMMAND_ERROR;
     }
     if (s->server->tls == NULL || (s->server->discarded_keywords & EHLO_STARTTLS)) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "conf/certificates.h"
 #include "conf/host.h"
 #include "service/service.h"
 #include "service/signer.h"
@@ -133,24 +134,18 @@ static bool is_key_remote(const struct conf *conf)
     return true;
 }
 
-/* smtpd_tls_security_level, or the two switches it replaced. */
 static int load_tls(struct server *s, struct str *why)
 {
     const struct conf *conf = s->conf;
-    struct span level = span_cstr(conf_string(conf, "smtpd_tls_security_level"));
-    bool is_mandatory = span_ieq(level, SPAN_LIT("encrypt"));
-    bool is_wanted = is_mandatory || span_ieq(level, SPAN_LIT("may"));
+    enum tls_use use = certificates_use_of_smtpd(conf);
+    bool is_mandatory = use == TLS_USE_DEMANDED || use == TLS_USE_IMPLICIT;
 
-    if (level.n == 0) {
-        is_mandatory = conf_bool(conf, "smtpd_enforce_tls");
-        is_wanted = is_mandatory || conf_bool(conf, "smtpd_use_tls");
-    }
-    if (s->tls_wrapper)
-        is_wanted = is_mandatory = true;
     s->tls_required = is_mandatory;
     /* Mandatory TLS means it for passwords too (smtpd_tls_security_level). */
     s->tls_auth_only = s->tls_auth_only || is_mandatory;
-    if (!is_wanted)
+    /* As Postfix: without a certificate there is no TLS, and where it is mandatory no
+     * mail; "waypost check" and the start say so. */
+    if (use == TLS_USE_NONE || !certificates_are_named(conf, "smtpd_tls"))
         return 0;
     struct tls_options options = {
         .chain_files = conf_string(conf, "smtpd_tls_chain_files"),
@@ -167,15 +162,6 @@ static int load_tls(struct server *s, struct str *why)
         .prefer_server_ciphers = conf_bool(conf, "tls_preempt_cipherlist"),
         .level = is_mandatory ? TLS_LEVEL_ENCRYPT : TLS_LEVEL_MAY,
     };
-    if (options.chain_files[0] == '\0' && options.cert_file[0] == '\0' &&
-        options.eccert_file[0] == '\0') {
-        /* As Postfix: opportunistic TLS without a certificate is no TLS. */
-        if (!is_mandatory)
-            return 0;
-        str_append_cstr(why, "TLS is required, but no certificate is set: "
-                             "smtpd_tls_chain_files or smtpd_tls_cert_file");
-        return ERR_NOT_FOUND;
-    }
     options.is_key_remote = is_key_remote(conf);
     if (options.is_key_remote && service_signer_start() < 0) {
         str_append_cstr(why, "OpenSSL does not take the provider of remote keys");

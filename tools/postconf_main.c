@@ -112,8 +112,10 @@ static void print_findings(const struct conf *c, const struct master_cf *m)
     if (conf_check(c, m, &findings) < 0)
         fatal("out of memory");
     fflush(stdout);
-    for (size_t i = 0; i < findings.list.len; i++)
-        log_warn("%s", str_cstr(&findings.list.items[i].text));
+    for (size_t i = 0; i < findings.list.len; i++) {
+        if (findings.list.items[i].kind != CONF_NO_TLS)
+            log_warn("%s", str_cstr(&findings.list.items[i].text));
+    }
     conf_findings_fini(&findings);
 }
 

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "conf/certificates.h"
 #include "conf/conf.h"
 #include "conf/expand.h"
 #include "conf/main_cf.h"
@@ -280,6 +281,41 @@ static int check_restrictions(struct checker *k, const struct master_entry *entr
     return error;
 }
 
+/* A start without a certificate is legal: ports without TLS work. */
+static int check_certificate(struct checker *k, const struct master_entry *entry)
+{
+    static const char *const consequences[] = {
+        [TLS_USE_OFFERED] = "STARTTLS is not offered",
+        [TLS_USE_DEMANDED] = "clients cannot send mail, as STARTTLS is demanded and not offered",
+        [TLS_USE_IMPLICIT] = "connections are closed at once",
+    };
+    const char *prefix = certificates_prefix(entry->command);
+    struct conf *conf = NULL;
+    struct conf_finding *f;
+    struct str why = {0};
+    enum tls_use use = TLS_USE_NONE;
+    int error = 0;
+
+    if (conf_overlay(&conf, k->c, entry->overrides, entry->override_count, &why) == 0 &&
+        !certificates_are_named(conf, prefix))
+        use = certificates_use(conf, entry);
+    if (use != TLS_USE_NONE) {
+        f = array_push(&k->findings->list);
+        if (f != NULL) {
+            f->kind = CONF_NO_TLS;
+            str_printf(&f->text,
+                       "%s/master.cf, line %u: service %s cannot serve TLS, %s: no certificate is "
+                       "configured: set smtpd_tls_chain_files, or smtpd_tls_cert_file and "
+                       "smtpd_tls_key_file, in main.cf",
+                       conf_directory(k->c), entry->line, entry->name, consequences[use]);
+        }
+        error = f == NULL ? -ENOMEM : 0;
+    }
+    conf_free(conf);
+    str_fini(&why);
+    return error;
+}
+
 int conf_check(const struct conf *c, const struct master_cf *m, struct conf_findings *findings)
 {
     struct checker k = {.c = c, .m = m, .findings = findings};
@@ -296,6 +332,8 @@ int conf_check(const struct conf *c, const struct master_cf *m, struct conf_find
         error = check_overrides(&k, master_cf_at(m, i));
     for (size_t i = 0; error == 0 && m != NULL && i < master_cf_count(m); i++)
         error = check_restrictions(&k, master_cf_at(m, i));
+    for (size_t i = 0; error == 0 && m != NULL && i < master_cf_count(m); i++)
+        error = check_certificate(&k, master_cf_at(m, i));
     return error;
 }
 

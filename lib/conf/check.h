@@ -1,4 +1,4 @@
-/* check.h: what a configuration says that this suite does not do. */
+/* check.h: what a configuration says that this suite does not do, or cannot. */
 #ifndef CONF_CHECK_H
 #define CONF_CHECK_H
 
@@ -14,6 +14,7 @@ enum conf_finding_kind {
     CONF_UNKNOWN,      /* no such parameter, and nothing refers to it as $name */
     CONF_NOT_HONOURED, /* set to other than its default, and has no effect yet */
     CONF_RESTRICTS,    /* the same, and somebody relies on it: the start fails */
+    CONF_NO_TLS,       /* a service is to end TLS, and has no certificate */
 };
 
 struct conf_finding {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "conf/certificates.h"
 #include "net/tlsproxy.h"
 
 enum {
@@ -42,9 +43,7 @@ int login_start(const struct conf *conf, const struct login_protocol *protocol)
     shared.tlsproxy = ipc_client_new(TLSPROXY_SOCKET, TLSPROXY_PROTOCOL, TLSPROXY_PROTOCOL_VERSION);
     shared.mechanisms = conf_string(conf, "auth_mechanisms");
     shared.needs_tls = conf_bool(conf, "disable_plaintext_auth");
-    shared.has_tls = conf_string(conf, "tlsproxy_tls_chain_files")[0] != '\0' ||
-                     conf_string(conf, "tlsproxy_tls_cert_file")[0] != '\0' ||
-                     conf_string(conf, "tlsproxy_tls_eccert_file")[0] != '\0';
+    shared.has_tls = certificates_are_named(conf, "tlsproxy_tls");
     shared.timeout_ms = conf_ms(conf, "login_timeout");
     shared.memory_limit = (size_t)conf_int(conf, "session_memory_limit");
     shared.failure_limit = (unsigned)conf_int(conf, "login_failure_limit");

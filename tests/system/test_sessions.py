@@ -9,6 +9,7 @@ import random
 import re
 import shutil
 import signal
+import smtplib
 import socket
 import ssl
 import subprocess
@@ -441,6 +442,35 @@ def test_a_reload_with_broken_tls_files_is_refused(new_lab, name, spoil, reason)
     assert waypost(lab, "reload")[0] == 0
     assert certificates(lab) == old
     assert "throttling" not in lab.log()
+
+
+def test_without_a_certificate_plain_ports_work(new_lab):
+    """And who cannot serve TLS is named, with what to set."""
+    lab = new_lab(main_cf="smtpd_tls_cert_file =\nsmtpd_tls_key_file =\n")
+    code, text = waypost(lab, "check")
+    assert code == 0
+    for port, what in ((lab.SMTPS_PORT, "connections are closed"), (lab.IMAPS_PORT, "connections are closed"),
+                       (lab.POP3S_PORT, "connections are closed"),
+                       (lab.SUBMISSION_PORT, "clients cannot send mail"),
+                       (lab.SMTP_PORT, "STARTTLS is not offered"), (lab.IMAP_PORT, "STARTTLS is not offered")):
+        line = rf"service 127\.0\.0\.1:{port} cannot serve TLS, {what}.*set .*smtpd_tls_cert_file"
+        assert re.search(line, text)
+        wait_for(lambda line=line: re.search(line, lab.log()))
+    with lab.smtp() as client:
+        assert not client.has_extn("starttls")
+        client.sendmail("a@client.test", [lab.address("u1")], "Subject: plain\r\n\r\nx\r\n")
+    with smtplib.SMTP("127.0.0.1", lab.SUBMISSION_PORT, timeout=30) as client:
+        assert client.docmd("STARTTLS")[0] == 454
+        assert client.mail("a@client.test")[0] == 530
+    for port in (lab.SMTPS_PORT, lab.IMAPS_PORT, lab.POP3S_PORT):
+        with pytest.raises(ConnectionError):
+            TlsClient(connect(port), lab.tls()).handshake()
+    client = connect(lab.IMAP_PORT)
+    read_line(client)
+    client.sendall(login_line(lab))
+    assert b"a OK" in read_line(client)
+    assert waypost(lab, "reload")[0] == 0
+    assert "throttling" not in lab.log() and "not everything can start" not in lab.log()
 
 
 # --- hostile peers inside ---

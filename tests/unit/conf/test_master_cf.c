@@ -253,6 +253,30 @@ static void findings(void **state)
     assert_finding("content_filter = $x\n", smtp, -1, "");
 }
 
+static void names_services_without_a_certificate(void **state)
+{
+    static const char smtp[] = "smtp inet n - y - - smtpd\n";
+    static const char wrapper[] = "submissions inet n - y - - smtpd -o smtpd_tls_wrappermode=yes\n";
+    static const char imaps[] = "imaps inet n - y - - tlsproxy\n";
+
+    assert_finding("", smtp, -1, "");
+    assert_finding("smtpd_tls_security_level = may\n", smtp, CONF_NO_TLS,
+                   "master.cf, line 1: service smtp cannot serve TLS, STARTTLS is not offered: no "
+                   "certificate is configured: set smtpd_tls_chain_files, or smtpd_tls_cert_file");
+    assert_finding("smtpd_use_tls = yes\n", smtp, CONF_NO_TLS, "STARTTLS is not offered");
+    assert_finding("smtpd_tls_security_level = encrypt\n", smtp, CONF_NO_TLS, "cannot send mail");
+    assert_finding("smtpd_tls_security_level = encrypt\nsmtpd_tls_cert_file = /c\n", smtp, -1, "");
+    assert_finding("smtpd_tls_security_level = may\nsmtpd_tls_cert_file = none\n", smtp,
+                   CONF_NO_TLS, "service smtp");
+    assert_finding("", wrapper, CONF_NO_TLS, "service submissions cannot serve TLS, connections");
+    assert_finding("", imaps, CONF_NO_TLS,
+                   "service imaps cannot serve TLS, connections are closed");
+    assert_finding("tlsproxy_tls_chain_files = /c\n", imaps, -1, "");
+    assert_finding("smtpd_tls_eccert_file = /c\n", imaps, -1, "");
+    assert_finding("", "tlsproxy unix - - y - - tlsproxy\n", -1, "");
+    assert_finding("", "imap inet n - y - - imap-login\n", CONF_NO_TLS, "STARTTLS is not offered");
+}
+
 static void names_the_files_it_depends_on(void **state)
 {
     static const struct {
@@ -309,6 +333,7 @@ int main(void)
         cmocka_unit_test(chroot_default_depends_on_the_level),
         cmocka_unit_test(absorbed_services),
         cmocka_unit_test(findings),
+        cmocka_unit_test(names_services_without_a_certificate),
         cmocka_unit_test(names_the_files_it_depends_on),
     };
 

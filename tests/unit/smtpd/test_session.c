@@ -82,6 +82,13 @@ static const struct dialogue dialogues[] = {
             "250-mx.example.test\r\n250-PIPELINING\r\n250-SIZE 10240000\r\n250-VRFY\r\n"
             "250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 CHUNKING\r\n"
             "503 5.5.1 Error: authentication not enabled\r\n" BYE},
+    {"smtpd_tls_security_level = encrypt\n", NULL, /* and no certificate */
+     "STARTTLS\r\nEHLO a\r\nMAIL FROM:<a@b.test>\r\nQUIT\r\n",
+     BANNER "454 4.7.0 TLS not available due to local problem\r\n"
+            "250-mx.example.test\r\n250-PIPELINING\r\n250-SIZE 10240000\r\n250-VRFY\r\n"
+            "250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 CHUNKING\r\n"
+            "530 5.7.0 Must issue a STARTTLS command first\r\n" BYE},
+    {"smtpd_tls_wrappermode = yes\n", NULL, "EHLO a\r\n", ""},
     {"smtpd_forbid_bare_newline = reject\nsmtpd_forbid_bare_newline_exclusions =\n", NULL,
      "HELO a\nQUIT\r\n", BANNER "550 5.5.2 mx.example.test Error: bare <LF> received\r\n"},
     {NULL, NULL, "HELO a\nQUIT\n", BANNER "250 mx.example.test\r\n" BYE},
