@@ -18,6 +18,7 @@
 enum {
     HAND_OVER_TIMEOUT_MS = 30000,
     DRAIN_MS = 5000,
+    SIGNATURES_AT_ONCE = 64,
     REQUESTS_AT_ONCE = 4096,     /* of one process; further ones wait in its socket */
     SEND_BUFFER_OCTETS = 262144, /* of a client that does not read */
 };
@@ -259,16 +260,64 @@ static int answer(struct ipc_server *server, struct ipc_in *request)
     return 0;
 }
 
-static void serve_login(int fd)
+/* --- who asks over a connection --- */
+
+/* Who ends TLS with keys of this process: it counts as a client, so that a reload does
+ * not take the keys away from it. */
+static void serve_holder(void *arg)
+{
+    struct ipc_conn *conn = arg;
+    struct ipc_server server;
+
+    ipc_server_init(&server, conn, "signature", SIGNATURES_AT_ONCE, answer);
+    (void)ipc_server_run(&server);
+    task_group_end(&server.answers);
+    ipc_close(conn);
+}
+
+static int check_keys(const struct ipc_in *request)
+{
+    struct ipc_walk walk = {0};
+    size_t count = 0;
+
+    while (ipc_walk(request, &walk)) {
+        if (!span_eq(walk.name, SPAN_LIT("key")))
+            continue;
+        if (shared.keys == NULL || !tls_keyring_has(shared.keys, walk.value))
+            return ERR_NOT_FOUND;
+        count++;
+    }
+    return count > 0 ? 0 : ERR_PROTOCOL;
+}
+
+/* Takes conn. */
+static void begin_holding(struct ipc_conn *conn, struct ipc_in *request)
+{
+    struct ipc_out reply = {0};
+    int rc = check_keys(request);
+
+    if (rc == 0)
+        rc = service_client_spawn("holder", serve_holder, conn);
+    ipc_begin_reply(&reply, request);
+    if (rc == 0)
+        ipc_put_bool(&reply, "ok", true);
+    else
+        ipc_put(&reply, "reason", span_cstr(error_text(rc)));
+    /* Without a wait, in which the new task could end the connection. */
+    (void)ipc_post(conn, &reply);
+    ipc_out_fini(&reply);
+    ipc_in_free(request);
+    if (rc < 0)
+        ipc_close(conn);
+}
+
+static void serve_requests(struct ipc_conn *conn, struct ipc_in *first)
 {
     struct ipc_server server;
-    struct ipc_conn *conn;
 
-    if (ipc_accept(&conn, fd, TLSPROXY_PROTOCOL, TLSPROXY_PROTOCOL_VERSION,
-                   deadline_in(IPC_HELLO_MS)) < 0)
-        return;
     ipc_server_init(&server, conn, "tls request", REQUESTS_AT_ONCE, answer);
-    (void)ipc_server_run(&server);
+    if (ipc_server_take(&server, first) == 0)
+        (void)ipc_server_run(&server);
     /* A reload ends this connection; handshakes that are under way get a little time. */
     if (task_is_cancelled()) {
         bool shield = task_shield(true);
@@ -279,10 +328,26 @@ static void serve_login(int fd)
     ipc_close(conn);
 }
 
+static void serve_local(int fd)
+{
+    struct ipc_conn *conn;
+    struct ipc_in *first;
+
+    if (ipc_accept(&conn, fd, TLSPROXY_PROTOCOL, TLSPROXY_PROTOCOL_VERSION,
+                   deadline_in(IPC_HELLO_MS)) < 0)
+        return;
+    if (ipc_receive(conn, &first, DEADLINE_NONE) < 0)
+        ipc_close(conn);
+    else if (ipc_is(first, "hold"))
+        begin_holding(conn, first);
+    else
+        serve_requests(conn, first);
+}
+
 void tlsproxy_serve_client(struct service_client *client)
 {
     if (client->peer != NULL)
         serve_internet(client);
     else
-        serve_login(client->fd);
+        serve_local(client->fd);
 }

@@ -7,6 +7,7 @@
 #include "net/stream.h"
 #include "service/anvil.h"
 #include "service/service.h"
+#include "service/signer.h"
 #include "smtpd/session.h"
 
 enum { AUTH_LOOKUP_MS = 60000 };
@@ -46,7 +47,7 @@ static int on_start(const struct conf *conf)
     server_use_anvil(&the_server, anvil);
     map_set_userdb(ask_auth);
     map_on_change(service_give_up);
-    return 0;
+    return service_signer_hold();
 }
 
 static void on_client(struct service_client *client)

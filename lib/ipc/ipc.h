@@ -150,6 +150,8 @@ struct ipc_server {
 
 void ipc_server_init(struct ipc_server *s, struct ipc_conn *conn, const char *name, size_t at_once,
                      ipc_answer_fn *answer);
+/* Answer a request that the caller has received itself; taken in every case. */
+TASK_WAITS int ipc_server_take(struct ipc_server *s, struct ipc_in *request);
 /* Until the connection ends, an answer failed, memory is out, or the task is cancelled:
  * which of them. Answers may still be under way then: the caller waits for s->answers or
  * ends them, and only then closes the connection. */

@@ -48,6 +48,16 @@ static int start_answer(struct ipc_server *s, struct ipc_in *message)
     return rc;
 }
 
+int ipc_server_take(struct ipc_server *s, struct ipc_in *request)
+{
+    int rc = task_semaphore_take(&s->slots, DEADLINE_NONE);
+
+    if (rc == 0)
+        return start_answer(s, request);
+    ipc_in_free(request);
+    return rc;
+}
+
 int ipc_server_run(struct ipc_server *s)
 {
     struct ipc_in *message;

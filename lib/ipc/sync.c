@@ -90,17 +90,26 @@ static int say_hello(int fd, const char *protocol, uint32_t version)
     return rc;
 }
 
-int ipc_sync_call(const char *socket_name, const char *protocol, uint32_t version,
-                  struct ipc_out *request, struct ipc_in **reply, unsigned timeout_ms)
+int ipc_sync_open(int *fd, const char *socket_name, const char *protocol, uint32_t version,
+                  unsigned timeout_ms)
 {
-    int fd = -1, rc = open_socket(&fd, socket_name, timeout_ms);
+    int rc = open_socket(fd, socket_name, timeout_ms);
+
+    if (rc < 0)
+        return rc;
+    rc = say_hello(*fd, protocol, version);
+    if (rc < 0)
+        fd_close(fd);
+    return rc;
+}
+
+int ipc_sync_ask(int fd, struct ipc_out *request, struct ipc_in **reply)
+{
+    int rc;
 
     *reply = NULL;
-    if (rc == 0)
-        rc = say_hello(fd, protocol, version);
     ipc_put_u64(request, "id", 1);
-    if (rc == 0)
-        rc = send_message(fd, request);
+    rc = send_message(fd, request);
     if (rc == 0)
         rc = receive_message(fd, reply);
     if (rc == 0 && !ipc_is(*reply, "reply")) {
@@ -108,6 +117,17 @@ int ipc_sync_call(const char *socket_name, const char *protocol, uint32_t versio
         *reply = NULL;
         rc = ERR_PROTOCOL;
     }
+    return rc;
+}
+
+int ipc_sync_call(const char *socket_name, const char *protocol, uint32_t version,
+                  struct ipc_out *request, struct ipc_in **reply, unsigned timeout_ms)
+{
+    int fd = -1, rc = ipc_sync_open(&fd, socket_name, protocol, version, timeout_ms);
+
+    *reply = NULL;
+    if (rc == 0)
+        rc = ipc_sync_ask(fd, request, reply);
     fd_close(&fd);
     return rc;
 }

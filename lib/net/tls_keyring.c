@@ -156,13 +156,18 @@ bool tls_is_handshake_text(struct span data)
     return data.n > 68 && p[64] == 3 && data.n == 68 + (size_t)p[67];
 }
 
-static EVP_PKEY *find_key(struct tls_keyring *r, struct span fingerprint)
+static EVP_PKEY *find_key(const struct tls_keyring *r, struct span fingerprint)
 {
     for (size_t i = 0; i < r->count; i++) {
         if (span_eq(fingerprint, span_make(r->keys[i].fingerprint, TLS_FINGERPRINT_OCTETS)))
             return r->keys[i].key;
     }
     return NULL;
+}
+
+bool tls_keyring_has(const struct tls_keyring *r, struct span fingerprint)
+{
+    return find_key(r, fingerprint) != NULL;
 }
 
 /* What TLS 1.2 and 1.3 sign with; not MD5, for which texts can be made to fit. */

@@ -26,6 +26,12 @@ static void *the_sign_arg;
 /* Loaded for the life of the process. */
 static OSSL_PROVIDER *default_provider, *own_provider;
 
+/* Of keys beyond, nobody is told in advance. */
+enum { KNOWN_MAX = 16 };
+
+static unsigned char known[KNOWN_MAX][TLS_FINGERPRINT_OCTETS];
+static size_t known_count;
+
 /* --- keys --- */
 
 struct remote_key {
@@ -333,6 +339,11 @@ void tls_signer_stop(void)
     own_provider = default_provider = NULL;
 }
 
+struct span tls_signer_fingerprint(size_t i)
+{
+    return i < known_count ? span_make(known[i], TLS_FINGERPRINT_OCTETS) : SPAN_NONE;
+}
+
 EVP_PKEY *tls_signer_key(X509 *certificate)
 {
     EVP_PKEY *public = X509_get0_pubkey(certificate), *key = NULL;
@@ -349,6 +360,9 @@ EVP_PKEY *tls_signer_key(X509 *certificate)
     if (ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
         EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params) != 1)
         key = NULL;
+    if (key != NULL && known_count < KNOWN_MAX &&
+        tls_key_fingerprint(public, known[known_count]) == 0)
+        known_count++;
     EVP_PKEY_CTX_free(ctx);
     OPENSSL_free(der);
     return key;

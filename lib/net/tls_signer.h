@@ -37,6 +37,8 @@ void tls_signer_stop(void);
 /* A key that stands for the private half of certificate's key. NULL on failure (see
  * OpenSSL's error queue). */
 struct evp_pkey_st *tls_signer_key(struct x509_st *certificate);
+/* Of the keys that tls_signer_key() has made, the i-th; empty: there are no more. */
+struct span tls_signer_fingerprint(size_t i);
 
 /* --- the holder --- */
 
@@ -48,6 +50,7 @@ void tls_keyring_free(struct tls_keyring *r);
 /* Read the private keys that these options name (files; is_key_remote is not looked
  * at), which must fit their certificates. */
 int tls_keyring_add(struct tls_keyring *r, const struct tls_options *options, struct str *why);
+bool tls_keyring_has(const struct tls_keyring *r, struct span fingerprint);
 /* Sign, on a worker. ERR_NOT_FOUND: no such key; ERR_DENIED: that is no TLS server's
  * handshake; ERR_NOT_SUPPORTED. Thread-safe. */
 int tls_keyring_sign(struct tls_keyring *r, const struct tls_sign_request *request,

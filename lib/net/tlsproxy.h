@@ -11,6 +11,11 @@
  * is how a program that ends TLS itself (smtpd) uses a private key; data must be what
  * a TLS server signs in a handshake (tls_signer.h).
  *
+ *   hold  key ... -> reply ok | reason
+ * as the first request: signatures with these keys may be asked for over this
+ * connection as long as it lasts. After a reload the tlsproxy that holds the keys of
+ * an earlier generation stays until the last of that generation has closed it.
+ *
  * Protocol "login", version 1, on the sockets "imap-login" and "pop3-login":
  *   client  client(fd) peer local tls -> reply ok | reason
  * is how tlsproxy hands over a client that connected to a port with implicit TLS,

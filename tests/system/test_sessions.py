@@ -380,6 +380,10 @@ def generation(lab):
     return json.loads(waypost(lab, "status", "--json")[1])["generation"]
 
 
+def retired(lab):
+    return len(json.loads(waypost(lab, "status", "--json")[1])["retired"]["processes"])
+
+
 def test_a_renewed_certificate_is_taken(new_lab):
     """Certificate and key are replaced one after the other; nobody reloads."""
     lab = new_lab(main_cf="file_check_interval = 1s\n")
@@ -417,6 +421,33 @@ def test_a_certificate_without_its_key_changes_nothing(new_lab):
     for port in tls_ports(lab):
         wait_for(lambda port=port: certificate_of(lab, *port) not in {None} | old)
     assert "throttling" not in lab.log()
+
+
+def test_an_old_session_starts_tls_after_the_certificate_has_changed(new_lab):
+    """With the certificate of its time: whoever holds that key stays for it."""
+    lab = new_lab(main_cf="file_check_interval = 0\n")
+    sessions = []
+    seen = []
+    for _ in range(3):
+        seen.append(certificate_of(lab, lab.SMTP_PORT, "smtp"))
+        client = smtplib.SMTP("127.0.0.1", lab.SMTP_PORT, timeout=30)
+        client.ehlo()
+        sessions.append((client, seen[-1]))
+        make_certificate(lab)
+        for name in ("cert", "key"):
+            put_in_place(lab, name)
+        assert waypost(lab, "reload")[0] == 0
+        wait_for(lambda: certificate_of(lab, lab.SMTP_PORT, "smtp") not in [None] + seen)
+    assert len(set(seen)) == 3
+    for client, certificate in sessions:
+        client.starttls(context=lab.tls())
+        assert client.sock.getpeercert(binary_form=True) == certificate
+        client.sendmail("a@client.test", [lab.address("u1")], "Subject: late\r\n\r\nx\r\n")
+    wait_for(lambda: retired(lab) == 6)  # an smtpd and a tlsproxy of each generation
+    for client, _ in sessions:
+        client.quit()
+    wait_for(lambda: retired(lab) == 0)
+    assert "did not sign" not in lab.log() and "signature was refused" not in lab.log()
 
 
 @pytest.mark.parametrize("name,spoil,reason", [

@@ -16,6 +16,7 @@
 #include "net/tls_signer.h"
 
 static struct tls_keyring *ring;
+static size_t checked; /* keys */
 static unsigned signatures;
 static bool is_holder_gone;
 
@@ -94,9 +95,13 @@ static void check_key(EVP_PKEY *key)
     write_pair(key, cert, private);
     ring = tls_keyring_new();
     assert_int_equal(tls_keyring_add(ring, &options, &why), 0);
+    assert_false(tls_keyring_has(ring, tls_signer_fingerprint(checked)));
     unlink(private); /* what has no file cannot be read by this context */
     options.is_key_remote = true;
     assert_int_equal(tls_context_new_server(&ctx, &options, &why), 0);
+    assert_true(tls_keyring_has(ring, tls_signer_fingerprint(checked)));
+    assert_false(tls_keyring_has(ring, tls_signer_fingerprint(checked + 1)));
+    checked++;
     for (size_t i = 0; i < COUNT_OF(versions); i++) {
         for (int round = 0; round < 20; round++) {
             unsigned before = signatures;
