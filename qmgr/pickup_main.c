@@ -351,8 +351,10 @@ static void scan_once(void)
 
 static int on_load(const struct conf *conf, struct str *why)
 {
-    int rc = route_load(&pickup.route, conf, why);
+    int rc;
 
+    map_ask_broker();
+    rc = route_load(&pickup.route, conf, why);
     intake_options_load(&pickup.intake, conf, pickup.route);
     pickup.myhostname = conf_string(conf, "myhostname");
     pickup.mail_name = conf_string(conf, "mail_name");

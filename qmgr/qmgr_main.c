@@ -23,6 +23,7 @@ static int on_load(const struct conf *conf, struct str *why)
 {
     struct qmgr_config *c = &qmgr_config;
 
+    map_ask_broker();
     c->minimal_backoff_s = conf_seconds(conf, "minimal_backoff_time");
     c->maximal_backoff_s = conf_seconds(conf, "maximal_backoff_time");
     c->queue_lifetime_s = conf_seconds(conf, "maximal_queue_lifetime");

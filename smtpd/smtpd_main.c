@@ -26,6 +26,7 @@ static int on_load(const struct conf *conf, struct str *why)
     int rc;
 
     tzset(); /* reads the zone while files may be opened */
+    map_ask_broker();
     rc = server_load(&the_server, conf, service_entry_name(), why);
     if (rc == 0 && the_server.peername_lookup)
         rc = hosts_read(&the_server.hosts, "/etc/hosts");

@@ -28,6 +28,13 @@ static const struct map_type *find_type(struct span name)
     return NULL;
 }
 
+static bool is_broker_asked;
+
+void map_ask_broker(void)
+{
+    is_broker_asked = true;
+}
+
 int map_open(struct map **out, const struct conf *c, struct span spec, struct str *why)
 {
     ptrdiff_t colon = span_find(spec, ':');
@@ -51,6 +58,10 @@ int map_open(struct map **out, const struct conf *c, struct span spec, struct st
     }
     m->type = type;
     error = type->open(m, c, span_drop(spec, (size_t)colon + 1), why);
+    if (error == 0 && type == &map_type_unix && is_broker_asked) {
+        m->type = &map_type_proxy;
+        error = map_type_proxy.open(m, c, spec, why);
+    }
     if (error < 0) {
         if (why->len == 0)
             str_printf(why, "table %s: %s", m->spec, error_text(error));

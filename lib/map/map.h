@@ -38,6 +38,9 @@ enum { MAP_KEY_MAX = 4096, MAP_VALUE_MAX = 1 << 16, MAP_FILE_MAX = 64 << 20 };
  * *why. A missing hash:, btree: or lmdb: file is no error here but answers
  * look-ups with ERR_TEMPORARY, and the log names the command that makes it. */
 int map_open(struct map **out, const struct conf *c, struct span spec, struct str *why);
+/* Before tables are opened, in a service that may open no file later: unix: tables are
+ * asked of broker, as proxy: ones are. */
+void map_ask_broker(void);
 /* Before the runtime ends (on_stop): the last proxied table takes the connection
  * to broker with it. */
 void map_free(struct map *m);

@@ -141,6 +141,11 @@ int broker_tables_open(struct broker_tables **out, const struct conf *c, struct 
     while (error == 0 && map_next_word(&rest, &word))
         if (span_starts(word, SPAN_LIT("proxy:")))
             error = add_table(t, c, span_drop(word, 6), why);
+    /* Who names them without proxy: means them all the same (map_ask_broker). */
+    if (error == 0)
+        error = add_table(t, c, SPAN_LIT("unix:passwd.byname"), why);
+    if (error == 0)
+        error = add_table(t, c, SPAN_LIT("unix:group.byname"), why);
     if (error < 0) {
         broker_tables_free(t);
         return error;

@@ -18,7 +18,7 @@
 
 static struct conf *conf;
 static struct broker_tables *tables;
-static int results[5];
+static int results[8];
 static struct str value;
 static bool is_malformed_refused;
 
@@ -96,6 +96,11 @@ static void first(void *listener)
     results[1] = look_up("proxy:inline:{a=1}", "B");
     results[2] = look_up("proxy:static:secret", "a");
     results[3] = look_up("proxy:unix:passwd.byname", "no-such-user");
+    /* In a service that may open no file, as if it said proxy:. */
+    map_ask_broker();
+    results[5] = look_up("unix:group.byname", "no-such-group");
+    results[6] = look_up("unix:group.byname", "root");
+    results[7] = look_up("unix:shadow.byname", "root");
     results[0] = look_up("proxy:inline:{a=1}", "A");
     /* The double serves one connection at a time; the client keeps its own. */
     task_group_end(&group);
@@ -136,6 +141,9 @@ static void asks_the_broker(void **state)
     assert_int_equal(results[1], ERR_NOT_FOUND);
     assert_int_equal(results[2], ERR_TEMPORARY);
     assert_int_equal(results[3], ERR_NOT_FOUND);
+    assert_int_equal(results[5], ERR_NOT_FOUND);
+    assert_int_equal(results[6], 0);
+    assert_int_equal(results[7], ERR_SYNTAX);
     assert_true(is_malformed_refused);
     assert_int_equal(results[4], ERR_EOF);
     broker_tables_free(tables);
