@@ -108,8 +108,10 @@ static const struct param rows[] = {
      "reject.",
      .choices = "no yes normalize reject",
      .note = "Postfix 3.7.11 says no: messages end at CRLF.CRLF only, unless told otherwise."},
-    {"smtpd_forbid_bare_newline_exclusions", PARAM_STRING, "$mynetworks", 0, 0, "smtpd",
-     PARAM_HONOURED, "Clients that smtpd_forbid_bare_newline does not hold for."},
+    {"smtpd_forbid_bare_newline_exclusions", PARAM_STRING, "", 0, 0, "smtpd", PARAM_HONOURED,
+     "Clients that smtpd_forbid_bare_newline does not hold for.",
+     .note = "Postfix says $mynetworks; but a front end there may pass on what it did not take for "
+             "the end of a message."},
     {"smtpd_forbid_bare_newline_reject_code", PARAM_INT, "550", 500, 599, "smtpd", PARAM_HONOURED,
      "Reply code for smtpd_forbid_bare_newline = reject."},
     {"smtpd_forbid_unauth_pipelining", PARAM_BOOL, "no", 0, 0, "smtpd", PARAM_HONOURED,

@@ -73,6 +73,7 @@ DIFFERENCES = [
     (r"process_id$", "another process"),
     (r"mail_owner$|setgid_group$", "our own users and groups"),
     (r"smtpd_forbid_bare_newline$", "normalize: messages end at CRLF.CRLF only"),
+    (r"smtpd_forbid_bare_newline_exclusions$", "nobody is excluded from that"),
     (r"enable_long_queue_ids$", "our queue ids are always long"),
     (r"compatibility_level$", "our defaults are those of level 3.6"),
     (r"config_directory$", "-d: where we are installed"),
@@ -81,7 +82,7 @@ DIFFERENCES = [
 LEVEL = re.compile(r".*_fingerprint_digest$|mynetworks(_style)?$|fast_flush_domains$|relay_domains$|"
                    r"append_dot_mydomain$|smtputf8_enable$|respectful_logging$|proxy_read_maps$|"
                    r"smtpd_relay_(restrictions|before_recipient_restrictions)$|"
-                   r"smtpd_(client_event_limit_exceptions|forbid_bare_newline_exclusions)$|"
+                   r"smtpd_client_event_limit_exceptions$|"
                    r"smtpd_authorized_.*|postscreen_access_list$")
 
 
