@@ -158,7 +158,7 @@ static void stop(void)
     anvil_table_fini(&table);
 }
 
-static const char *const askers[] = {"waypost_smtpd_user", "waypost_login_user", NULL};
+static const char *const askers[] = {"waypost_smtpd_user", "waypost_store_user", NULL};
 
 static const struct service anvil_service = {
     .name = "anvil",

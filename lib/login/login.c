@@ -20,15 +20,13 @@ enum {
     PROTOCOL_VERSION = 1,
     ROUNDS_MAX = 8, /* of a SASL exchange */
     RESPONSE_LINE_MAX = 16384,
-    PROCESSES_MAX = 64, /* of imapd or pop3d that one login process knows */
 };
 
 static struct {
     const struct login_protocol *protocol;
     struct auth_client *auth;
     struct ipc_client *tlsproxy;
-    struct ipc_client *sessions[PROCESSES_MAX]; /* made as processes are found to be full */
-    size_t session_count, session_at;           /* the one that took a client last */
+    struct session_process *current; /* where clients go; NULL: to be found */
     const char *mechanisms;
     bool needs_tls, has_tls;
     int64_t timeout_ms;
@@ -367,34 +365,56 @@ enum login_verdict login_password(struct login *l, struct span user, struct span
 
 /* --- handing over --- */
 
-/* Of process number i; a new connection reaches a process that has room. */
-static int offer_to(size_t i, const struct session_handover *h, deadline_t deadline)
-{
-    int rc;
+/* A process of imapd or pop3d; freed when it is no longer the current one and no client
+ * is on its way to it. */
+struct session_process {
+    struct ipc_client *client;
+    unsigned users;
+};
 
-    if (i == shared.session_count) {
-        shared.sessions[i] = ipc_client_new(shared.protocol->name, "session", PROTOCOL_VERSION);
-        if (shared.sessions[i] == NULL)
-            return ERR_TEMPORARY;
-        shared.session_count++;
+/* A full process does not accept: a new connection reaches one that has room. */
+static struct session_process *use_process(void)
+{
+    struct session_process *p = shared.current;
+
+    if (p == NULL) {
+        p = NEW(struct session_process);
+        if (p == NULL)
+            return NULL;
+        p->client = ipc_client_new(shared.protocol->name, "session", PROTOCOL_VERSION);
+        if (p->client == NULL) {
+            free(p);
+            return NULL;
+        }
+        shared.current = p;
     }
-    rc = session_hand_over(shared.sessions[i], h, deadline);
-    if (rc != -EBUSY)
-        shared.session_at = i;
-    return rc;
+    p->users++;
+    return p;
 }
 
-/* The process that took the last one, then the others, then one more. */
+static void leave_process(struct session_process *p)
+{
+    if (--p->users > 0 || p == shared.current)
+        return;
+    ipc_client_free(p->client);
+    free(p);
+}
+
 static int hand_over(const struct session_handover *h)
 {
     deadline_t deadline = deadline_in(HAND_OVER_TIMEOUT_MS);
-    size_t known = shared.session_count, first = shared.session_at;
     int rc = -EBUSY;
 
-    for (size_t i = 0; rc == -EBUSY && i < known; i++)
-        rc = offer_to((first + i) % known, h, deadline);
-    for (size_t i = known; rc == -EBUSY && i < PROCESSES_MAX; i++)
-        rc = offer_to(i, h, deadline);
+    while (rc == -EBUSY && clock_mono_ms() < deadline) {
+        struct session_process *p = use_process();
+
+        if (p == NULL)
+            return ERR_TEMPORARY;
+        rc = session_hand_over(p->client, h, deadline);
+        if (rc == -EBUSY && p == shared.current)
+            shared.current = NULL;
+        leave_process(p);
+    }
     return rc == -EBUSY ? ERR_TEMPORARY : rc;
 }
 

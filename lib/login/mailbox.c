@@ -7,83 +7,78 @@
 #include "auth/session.h"
 #include "base/error.h"
 #include "base/fd.h"
-#include "base/hash.h"
 #include "base/log.h"
+#include "service/anvil.h"
 
 enum {
     PROTOCOL_VERSION = 1,
     REDEEM_TIMEOUT_MS = 30000,
     REPLY_TIMEOUT_MS = 10000,
+    ANVIL_TIMEOUT_MS = 5000,
     REQUESTS_AT_ONCE = 1024, /* of one process; further ones wait in its socket */
 };
 
 static struct {
     const struct mailbox_protocol *protocol;
     struct auth_client *auth;
+    struct ipc_client *anvil;
     size_t memory_limit, user_limit;
-    struct hash by_user; /* sessions per user and client address */
 } shared;
-
-/* How many sessions a user has from one address (mail_max_userip_connections). */
-struct tally {
-    struct hash_node node;
-    char *key;
-    size_t count;
-};
 
 struct client {
     struct mailbox_session session;
-    struct tally *tally;
+    bool is_counted; /* anvil knows about it */
 };
 
 int mailbox_start(const struct conf *conf, const struct mailbox_protocol *protocol)
 {
     shared.protocol = protocol;
     shared.auth = auth_client_new();
+    shared.anvil = anvil_client_new();
     shared.memory_limit = (size_t)conf_int(conf, "session_memory_limit");
     shared.user_limit = (size_t)conf_int(conf, "mail_max_userip_connections");
-    return shared.auth != NULL ? 0 : -ENOMEM;
+    return shared.auth != NULL && shared.anvil != NULL ? 0 : -ENOMEM;
 }
 
-/* --- sessions per user and address --- */
+/* --- sessions per user and address, over all processes --- */
 
-static int find_tally(struct span user, struct span peer, struct tally **out)
+static struct span count_name(const struct client *c, struct str *text)
 {
-    struct str key = {0};
-    uint64_t hash;
-    struct tally *t = NULL;
-
-    if (str_printf(&key, "%.*s %.*s", SPAN_ARG(user), SPAN_ARG(peer)) < 0)
-        return -ENOMEM;
-    hash = span_hash(str_span(&key));
-    for (struct hash_node *n = hash_first(&shared.by_user, hash); n != NULL && t == NULL;
-         n = hash_next(n)) {
-        struct tally *found = CONTAINER_OF(n, struct tally, node);
-        if (span_eq(span_cstr(found->key), str_span(&key)))
-            t = found;
-    }
-    if (t == NULL) {
-        t = NEW(struct tally);
-        if (t == NULL || (t->key = str_steal(&key)) == NULL ||
-            hash_insert(&shared.by_user, &t->node, hash) < 0) {
-            if (t != NULL)
-                free(t->key);
-            free(t);
-            t = NULL;
-        }
-    }
-    str_fini(&key);
-    *out = t;
-    return t != NULL ? 0 : -ENOMEM;
+    str_printf(text, "%s/%s", shared.protocol->name, str_cstr(&c->session.account));
+    return str_span(text);
 }
 
-static void leave_tally(struct tally *t)
+/* ERR_LIMIT: mail_max_userip_connections. Without anvil there is no count. */
+static int count_session(struct client *c)
 {
-    if (t == NULL || --t->count > 0)
+    struct net_address peer;
+    struct anvil_counts counts = {0};
+    struct str name = {0};
+    int rc;
+
+    if (shared.user_limit == 0 || net_address_parse(str_span(&c->session.peer), &peer) < 0)
+        return 0;
+    rc = anvil_connect(shared.anvil, count_name(c, &name), &peer, &counts,
+                       deadline_in(ANVIL_TIMEOUT_MS));
+    str_fini(&name);
+    c->is_counted = rc == 0;
+    if (counts.connections <= shared.user_limit)
+        return 0;
+    log_warn("user=<%s>, rip=%s: Maximum number of connections from user+IP exceeded "
+             "(mail_max_userip_connections=%zu)",
+             str_cstr(&c->session.user), str_cstr(&c->session.peer), shared.user_limit);
+    return ERR_LIMIT;
+}
+
+static void uncount_session(struct client *c)
+{
+    struct net_address peer;
+    struct str name = {0};
+
+    if (!c->is_counted || net_address_parse(str_span(&c->session.peer), &peer) < 0)
         return;
-    hash_remove(&shared.by_user, &t->node);
-    free(t->key);
-    free(t);
+    anvil_disconnect(shared.anvil, count_name(c, &name), &peer);
+    str_fini(&name);
 }
 
 /* --- a session's task --- */
@@ -93,13 +88,13 @@ static void free_client(struct client *c)
     struct mailbox_session *s = &c->session;
 
     stream_free(s->stream);
+    uncount_session(c);
     str_fini(&s->user);
     str_fini(&s->account);
     str_fini(&s->tag);
     str_fini(&s->peer);
     str_fini(&s->local);
     str_fini(&s->tls);
-    leave_tally(c->tally);
     free(c);
 }
 
@@ -144,12 +139,7 @@ static struct client *admit(struct session_handover *h, const char **why)
         log_warn("a session id from %.*s was refused", SPAN_ARG(h->peer));
         goto refuse;
     }
-    if (find_tally(str_span(&c->session.user), str_span(&c->session.peer), &c->tally) < 0)
-        goto refuse;
-    if (++c->tally->count > shared.user_limit && shared.user_limit > 0) {
-        log_warn("user=<%s>, rip=%s: Maximum number of connections from user+IP exceeded "
-                 "(mail_max_userip_connections=%zu)",
-                 str_cstr(&c->session.user), str_cstr(&c->session.peer), shared.user_limit);
+    if (count_session(c) < 0) {
         *why = "limit";
         goto refuse;
     }

@@ -104,12 +104,15 @@ static uint64_t connection_limit(void)
     }
 }
 
+static uint64_t most_clients; /* since memory was given back */
+
 /* What many clients used while they came is free, but not the kernel's: 1.2 KiB for each
  * of 3,000 idle IMAP sessions. Busy processes never get here. */
 static void give_back(struct task_timer *timer)
 {
-    if (process.client_count >= TRIM_CLIENTS)
+    if (most_clients >= TRIM_CLIENTS)
         malloc_trim(0);
+    most_clients = process.client_count;
 }
 
 static struct task_timer trim = {.expired = give_back};
@@ -119,7 +122,9 @@ static void count_client(int change)
     process.client_count = (uint64_t)((int64_t)process.client_count + change);
     accept_publish();
     task_cond_broadcast(&process.changed);
-    task_timer_set(&trim, process.client_count > 0 ? deadline_in(TRIM_AFTER_MS) : DEADLINE_NONE);
+    if (process.client_count > most_clients)
+        most_clients = process.client_count;
+    task_timer_set(&trim, deadline_in(TRIM_AFTER_MS));
 }
 
 static void client_main(void *arg)

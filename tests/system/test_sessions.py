@@ -2,6 +2,7 @@
 what a hostile peer on the suite's own sockets gets."""
 import base64
 import hashlib
+import imaplib
 import json
 import os
 import pwd
@@ -718,6 +719,34 @@ def test_a_full_process_is_not_the_end(new_lab, service, program, reader):
     for client in clients:
         client.noop()
     assert "Maximum number of connections" not in lab.log()
+
+
+def test_many_full_processes(new_lab):
+    """With a process for each client there is no other limit than the service's."""
+    lab = new_lab(main_cf="imap_client_limit = 1\nmail_max_userip_connections = 0\n")
+    count = 70
+    clients = [lab.imap(f"u{i % 20 + 1}") for i in range(count)]
+    assert len(pids(lab, "imapd")) >= count
+    for client in clients:
+        client.noop()
+
+
+def test_sessions_of_a_user_are_counted_over_all_processes(new_lab):
+    lab = new_lab(main_cf="imap_client_limit = 2\nmail_max_userip_connections = 5\n")
+    clients = [lab.imap("u1") for _ in range(5)]
+    assert len(pids(lab, "imapd")) >= 3
+    with pytest.raises(imaplib.IMAP4.error, match="LIMIT.*mail_max_userip_connections"):
+        lab.imap("u1")
+    lab.imap("u2")
+    clients.pop().logout()
+    wait_for(lambda: can_log_in(lab, "u1"))
+
+
+def can_log_in(lab, user):
+    try:
+        return lab.imap(user)
+    except imaplib.IMAP4.error:
+        return None
 
 
 @looks_inside
