@@ -248,6 +248,7 @@ struct rewriter {
     const char *copied; /* the field up to here is in out or item */
     struct str *out, item;
     struct str full, printed; /* the address at hand, internal form and RFC 5322 */
+    struct str again;         /* full, completed once more */
     struct element element;
     size_t column; /* of the last line of out */
     bool is_changed, has_item;
@@ -290,12 +291,56 @@ static bool is_longer(const struct element *e, struct span full, struct span pri
            (e->is_quoted || span_starts(printed, str_span(&e->address)));
 }
 
+/* Atoms and dots between them, or a literal (RFC 5322 3.4.1). */
+static bool is_domain(struct span text)
+{
+    if (text.n > 1 && text.p[0] == '[')
+        return text.p[text.n - 1] == ']';
+    for (size_t i = 0; i < text.n; i++)
+        if (text.p[i] == '.' ? i == 0 || i + 1 == text.n || text.p[i - 1] == '.'
+                             : !token_is_atext(text.p[i]))
+            return false;
+    return text.n > 0;
+}
+
+/* Complete the parts of an address into w->full. An operator inside quotes is none. */
+static void complete(struct rewriter *w, struct span local, struct span domain)
+{
+    str_clear(&w->full);
+    if (w->element.is_quoted || domain.n > 0)
+        route_complete(w->route, w->context, local, domain, &w->full);
+    else
+        route_rewrite(w->route, w->context, local, &w->full);
+}
+
+/* Is w->full an address that would stay as it is if it were completed again? Not so where an
+ * operator has nothing on one of its sides ("%%"), nor for the bare name of "joe@host.". */
+static bool is_settled(struct rewriter *w)
+{
+    struct span full = str_span(&w->full), domain;
+    ptrdiff_t at = span_rfind(full, '@');
+
+    str_clear(&w->again);
+    if (at < 0) {
+        /* Nothing is appended here; in quotes, it would look the same as an operator. */
+        if (!w->element.is_quoted)
+            route_rewrite(w->route, w->context, full, &w->again);
+    } else {
+        domain = span_drop(full, (size_t)at + 1);
+        if (at == 0 || !is_domain(domain))
+            return false;
+        route_complete(w->route, w->context, span_take(full, (size_t)at), domain, &w->again);
+    }
+    return span_eq(str_span(&w->again), full);
+}
+
 /* The element has ended: when it is an address that is not complete, write it anew. */
 static void finish_element(struct rewriter *w)
 {
     struct element *e = &w->element;
     struct span old = str_span(&e->address), local = old, domain = SPAN_NONE;
     struct address address;
+    bool stays;
 
     if (e->shape == EMPTY || e->shape == AT || e->shape == NO_ADDRESS)
         return;
@@ -305,16 +350,13 @@ static void finish_element(struct rewriter *w)
     }
     if (local.n == 0)
         return;
-    str_clear(&w->full);
-    if (e->is_quoted || domain.n > 0)
-        route_complete(w->route, w->context, local, domain, &w->full);
-    else
-        route_rewrite(w->route, w->context, local, &w->full);
-    if (str_error(&e->address) < 0 || str_error(&w->full) < 0) {
+    complete(w, local, domain);
+    stays = (!e->has_route && span_eq(old, str_span(&w->full))) || !is_settled(w);
+    if (str_error(&e->address) < 0 || str_error(&w->full) < 0 || str_error(&w->again) < 0) {
         w->item.error = -ENOMEM;
         return;
     }
-    if (!e->has_route && span_eq(old, str_span(&w->full)))
+    if (stays)
         return;
     address_from_internal(str_span(&w->full), &address);
     str_clear(&w->printed);
@@ -448,6 +490,7 @@ int intake_rewrite_field(const struct route *r, enum route_context context, stru
     str_init(&w.item, out->budget);
     str_init(&w.full, out->budget);
     str_init(&w.printed, out->budget);
+    str_init(&w.again, out->budget);
     str_init(&w.element.address, out->budget);
     reset(&w.element);
     rewrite_value(&w);
@@ -455,6 +498,7 @@ int intake_rewrite_field(const struct route *r, enum route_context context, stru
     str_fini(&w.item);
     str_fini(&w.full);
     str_fini(&w.printed);
+    str_fini(&w.again);
     str_fini(&w.element.address);
     return str_error(out) < 0 ? str_error(out) : w.is_changed;
 }

@@ -4,7 +4,9 @@
  * swap_bangpath, percent_hack. Pure: no waits, no I/O.
  *
  * Only what changes is touched: names, comments, groups and the layout stay as they came.
- * An element that is no address by RFC 5322 (with its obsolete forms) stays, too.
+ * An element that is no address by RFC 5322 (with its obsolete forms) stays, too, and so
+ * does one that would not be an address, or not stay one, when completed ("%%", "!host").
+ * To complete a field twice is to complete it once.
  */
 #ifndef INTAKE_REWRITE_H
 #define INTAKE_REWRITE_H

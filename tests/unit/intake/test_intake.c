@@ -247,6 +247,12 @@ static const struct {
     {"To:\r\n", NULL},
     {"To: ,, ;:<\r\n", NULL},
     {"To: \"\", \"\"@x.test\r\n", NULL},
+    /* An operator with nothing on one side of it, and what would be no domain. */
+    {"To: !x.test;\r\n", NULL},
+    {"Reply-To: %%\r\n", NULL},
+    {"To : (c)'%;\r\n", NULL},
+    {"To: joe%, %x.test, joe!, !, x..test!joe, joe@x..test., joe@[a@b].\r\n", NULL},
+    {"To: <@a.test:joe@x..test>, <@a.test:joe%>, <@a.test:joe@[a@b]>\r\n", NULL},
     {"To: Cron Daemon, <a b>, a@b@c, @, @x.test, a@, [1], a\\b\r\n", NULL},
     {"To: a (b\r\n", NULL},
     {"To: \"a\r\n", NULL},
@@ -277,6 +283,106 @@ static void completes_addresses(void **state)
     str_fini(&out);
     route_free(r);
     conf_free(conf);
+}
+
+static const struct {
+    const char *parameters;
+    enum route_context context;
+} completions[] = {
+    {"", ROUTE_CONTEXT_LOCAL},
+    {"append_dot_mydomain = yes\n", ROUTE_CONTEXT_LOCAL},
+    {"append_at_myorigin = no\nappend_dot_mydomain = yes\n", ROUTE_CONTEXT_LOCAL},
+    {"append_dot_mydomain = yes\nmyorigin = bare\n", ROUTE_CONTEXT_LOCAL},
+    {"swap_bangpath = no\npercent_hack = no\n", ROUTE_CONTEXT_LOCAL},
+    {"append_dot_mydomain = yes\nremote_header_rewrite_domain = invalid.test\n",
+     ROUTE_CONTEXT_REMOTE},
+};
+
+static void add_pieces(struct str *out, const char *const *pieces, size_t count, int n)
+{
+    while (n-- > 0)
+        str_append_cstr(out, pieces[(size_t)rand() % count]);
+}
+
+/* Whatever stands in a field: what is complete once is complete. */
+static void completes_once(void **state)
+{
+    static const char *const pieces[] = {
+        "a",     "joe",   "x.test", "\303\244", "1",    ".",       ".",      "@",          "@",
+        "%",     "!",     ",",      ",",        ";",    ":",       "<",      ">",          "(c)",
+        "(",     ")",     "[",      "]",        "[1]",  "\"a b\"", "\"\"",   "\"a@b\"",    "\"",
+        "\\",    " ",     "\r\n\t", "'",        "\x01", "@x:",     "<@x:y@", "\"a\\\"b\"", "h.",
+        "%x.t.", "host!", "@host",  "@host.",   "@x..y"};
+    struct str in = {0}, once = {0}, twice = {0};
+
+    srand(1);
+    for (size_t i = 0; i < COUNT_OF(completions); i++) {
+        struct conf *conf;
+        struct route *r = load_route(completions[i].parameters, &conf);
+
+        for (int round = 0; round < 20000; round++) {
+            str_clear(&in);
+            str_clear(&once);
+            str_clear(&twice);
+            str_append_cstr(&in, "To: ");
+            add_pieces(&in, pieces, COUNT_OF(pieces), 1 + rand() % 12);
+            str_append_cstr(&in, "\r\n");
+            if (intake_rewrite_field(r, completions[i].context, str_span(&in), 1000, &once) == 0)
+                continue;
+            assert_int_equal(str_error(&once), 0);
+            if (intake_rewrite_field(r, completions[i].context, str_span(&once), 1000, &twice) != 0)
+                fail_msg("%s%s%s%s", completions[i].parameters, str_cstr(&in), str_cstr(&once),
+                         str_cstr(&twice));
+        }
+        route_free(r);
+        conf_free(conf);
+    }
+    str_fini(&in);
+    str_fini(&once);
+    str_fini(&twice);
+}
+
+/* Nothing of a field whose addresses have local part and domain is touched. */
+static void keeps_complete_fields(void **state)
+{
+    static const char *const addresses_of[] = {"joe@x.test",
+                                               "<joe@x.test>",
+                                               "Joe User <a%b!c@x.test>",
+                                               "\"a@b!c%d\"@x.test",
+                                               "\"\"@x.test",
+                                               "\"J, <U>;\" <j.u@[192.0.2.1]>",
+                                               "(c) joe (d) @ x.test (e)",
+                                               "<>",
+                                               "list: a@x.test, b@y.test;",
+                                               "undisclosed-recipients:;",
+                                               "=?utf-8?Q?=C3=A4?= <\303\244@x.test>",
+                                               ".joe.@x.test",
+                                               ""};
+    static const char *const separators[] = {",", ", ", ",\r\n\t", " ,(c)\r\n  ", ";", " ; "};
+    struct str in = {0}, out = {0};
+
+    srand(1);
+    for (size_t i = 0; i < COUNT_OF(completions); i++) {
+        struct conf *conf;
+        struct route *r = load_route(completions[i].parameters, &conf);
+
+        for (int round = 0; round < 2000; round++) {
+            str_clear(&in);
+            str_clear(&out);
+            str_append_cstr(&in, "to : ");
+            for (int left = rand() % 20; left >= 0; left--) {
+                add_pieces(&in, addresses_of, COUNT_OF(addresses_of), 1);
+                add_pieces(&in, separators, COUNT_OF(separators), left > 0);
+            }
+            str_append_cstr(&in, "\r\n");
+            if (intake_rewrite_field(r, completions[i].context, str_span(&in), 1000, &out) != 0)
+                fail_msg("%s%s%s", completions[i].parameters, str_cstr(&in), str_cstr(&out));
+        }
+        route_free(r);
+        conf_free(conf);
+    }
+    str_fini(&in);
+    str_fini(&out);
 }
 
 static void completes_for_some(void **state)
@@ -421,6 +527,8 @@ int main(void)
         cmocka_unit_test(limits),
         cmocka_unit_test(names_the_sender),
         cmocka_unit_test(completes_addresses),
+        cmocka_unit_test(completes_once),
+        cmocka_unit_test(keeps_complete_fields),
         cmocka_unit_test(completes_for_some),
         cmocka_unit_test(addresses_are_bounded),
         cmocka_unit_test(prints_received_as_postfix_does),
