@@ -188,7 +188,7 @@ static const struct param rows[] = {
     {"message_drop_headers", PARAM_STRING, "bcc, content-length, resent-bcc, return-path", 0, 0,
      "all", PARAM_HONOURED, "Headers that are removed from received mail."},
     {"message_size_limit", PARAM_INT, "10240000", 0, -1, "all", PARAM_HONOURED,
-     "Largest message in bytes; 0: no limit."},
+     "Largest message in bytes, as it comes in and with its header completed; 0: no limit."},
     {"meta_directory", PARAM_STRING, WAYPOST_SYSCONFDIR "/postfix", 1, 0, "all", PARAM_IGNORED,
      "Where the installer's files are.", .note = "Used by Postfix's installer only."},
     {"mime_boundary_length_limit", PARAM_INT, "2048", 1, 0, "all", PARAM_NOT_HONOURED,

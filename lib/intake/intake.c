@@ -75,10 +75,26 @@ void intake_fini(struct intake *in)
     str_fini(&in->message_id);
 }
 
-static void emit(struct intake *in, struct span octets)
+/* message_size_limit holds for what comes in and for what is made of it. */
+static void count(struct intake *in, uint64_t *size, size_t n)
+{
+    uint64_t limit = in->options->message_size_limit;
+
+    *size += n;
+    if (limit > 0 && *size > limit && in->verdict == INTAKE_ACCEPT)
+        in->verdict = INTAKE_TOO_BIG;
+}
+
+static void hand_on(struct intake *in, struct span octets)
 {
     if (in->error == 0 && in->verdict == INTAKE_ACCEPT && octets.n > 0)
         in->error = in->sink(in->sink_arg, octets);
+}
+
+static void emit(struct intake *in, struct span octets)
+{
+    count(in, &in->size_out, octets.n);
+    hand_on(in, octets);
 }
 
 static void emit_cstr(struct intake *in, const char *text)
@@ -147,7 +163,7 @@ int intake_prepend(struct intake *in, struct span field)
 {
     if (span_istarts(field, SPAN_LIT("Received:")))
         count_hop(in);
-    emit(in, field);
+    hand_on(in, field);
     in->top += field.n;
     return in->error;
 }
@@ -243,6 +259,7 @@ static void add_missing(struct intake *in)
         str_printf(&text, "%.*s\r\n", SPAN_ARG(in->options->undisclosed));
     if (in->error == 0)
         in->error = str_error(&text);
+    count(in, &in->size_out, text.len);
     if (in->error == 0 && in->verdict == INTAKE_ACCEPT && text.len > 0)
         in->error = in->insert(in->sink_arg, in->top, str_span(&text));
     str_fini(&text);
@@ -453,10 +470,7 @@ static void feed_header(struct intake *in, struct span *octets)
 
 int intake_feed(struct intake *in, struct span octets)
 {
-    in->size += octets.n;
-    if (in->options->message_size_limit > 0 && in->size > in->options->message_size_limit &&
-        in->verdict == INTAKE_ACCEPT)
-        in->verdict = INTAKE_TOO_BIG;
+    count(in, &in->size, octets.n);
     while (octets.n > 0 && in->state != INTAKE_BODY)
         feed_header(in, &octets);
     if (octets.n > 0 && in->after_cr && in->state == INTAKE_BODY) {

@@ -29,7 +29,7 @@ struct intake_options {
     struct span myhostname, mail_name;
     struct span drop_headers;    /* message_drop_headers */
     struct span undisclosed;     /* undisclosed_recipients_header */
-    uint64_t message_size_limit; /* 0: none */
+    uint64_t message_size_limit; /* of what is fed and of what goes out; 0: none */
     uint64_t header_size_limit;  /* octets of one field; the rest is dropped */
     unsigned hopcount_limit;
     unsigned token_limit;      /* header_address_token_limit */
@@ -79,8 +79,9 @@ struct intake {
     /* private */
     enum { INTAKE_HEADER, INTAKE_LONG_LINE, INTAKE_BODY } state;
     struct str line;
-    struct str held; /* the address field at hand */
-    uint64_t top;    /* octets of the fields in front of the message */
+    struct str held;   /* the address field at hand */
+    uint64_t top;      /* octets of the fields in front of the message */
+    uint64_t size_out; /* octets behind those, with what was completed and added */
     uint64_t field_size;
     unsigned hops;
     uint32_t seen;

@@ -102,6 +102,20 @@ def test_a_large_message_is_queued_whole(lab):
     lab.wait_for_log("size=30", "nrcpt=1 (queue active)")
 
 
+def test_the_size_limit_holds_for_completed_headers(lab):
+    """Each "a" becomes "a@example.test": 9.9 MB in, 77 MB out. Postfix refuses it, too."""
+    fields = (b"To: " + b"a," * 5100 + b"\r\n") * 970
+    client = lab.smtp()
+    client.ehlo("c.test")
+    for text, code in ((fields, 552), (b"Cc: a@example.test\r\n", 250)):
+        client.mail("a@b.test")
+        assert client.rcpt("u1@example.test")[0] == 250
+        reply = client.data(text + b"\r\nbody\r\n")
+        assert reply[0] == code
+        assert code == 250 or reply[1] == b"5.3.4 Error: message file too big"
+    client.quit()
+
+
 def test_sendmail_reads_untidy_recipient_lists(lab):
     text = (b"To: u1@example.test,, u2@example.test, <>, Some Words,\n"
             b" u1@example.test (twice)\nSubject: untidy\n\nhello\n")

@@ -156,6 +156,13 @@ static void limits(void **state)
     pass(&in, &o, str_span(&text), false, 1000, &out);
     assert_int_equal(in.verdict, INTAKE_TOO_BIG);
     intake_fini(&in);
+    /* What is added counts, too. */
+    for (int limit = 100; limit <= 1000; limit += 900) {
+        o.message_size_limit = (uint64_t)limit;
+        pass(&in, &o, SPAN_LIT("Subject: x\r\n\r\nbody\r\n"), true, 7, &out);
+        assert_int_equal(in.verdict, limit < 1000 ? INTAKE_TOO_BIG : INTAKE_ACCEPT);
+        intake_fini(&in);
+    }
     o.message_size_limit = 0;
     o.hopcount_limit = 2;
     pass(&in, &o, SPAN_LIT("Received: a\r\nReceived: b\r\n\r\n"), false, 7, &out);
@@ -454,6 +461,27 @@ static void addresses_are_bounded(void **state)
     assert_true(span_search(str_span(&out), SPAN_LIT("e@o.test,")) > 0);
     assert_true(span_search(str_span(&out), SPAN_LIT("f@o.test")) < 0);
     intake_fini(&in);
+    /* What grows beyond message_size_limit is thrown away as soon as it does. */
+    o.token_limit = 10000;
+    o.message_size_limit = 40000;
+    str_clear(&text);
+    str_append_cstr(&text, "Date: x\r\nMessage-Id: <x>\r\nFrom: a@b.test\r\n");
+    for (int i = 0; i < 5; i++) {
+        str_append_cstr(&text, "To: ");
+        for (int j = 0; j < 3000; j++)
+            str_append_cstr(&text, "a,");
+        str_append_cstr(&text, "\r\n");
+    }
+    assert_true(text.len < o.message_size_limit);
+    pass(&in, &o, str_span(&text), true, 100, &out);
+    assert_int_equal(in.verdict, INTAKE_TOO_BIG);
+    assert_true(out.len <= o.message_size_limit);
+    intake_fini(&in);
+    pass(&in, &o, str_span(&text), false, 100, &out);
+    assert_int_equal(in.verdict, INTAKE_ACCEPT);
+    intake_fini(&in);
+    o.token_limit = 10;
+    o.message_size_limit = 0;
     /* Nesting costs no stack. */
     str_clear(&text);
     str_append_cstr(&text, "Date: x\r\nMessage-Id: <x>\r\nFrom: a ");
