@@ -158,18 +158,6 @@ static enum restrict_verdict do_prepend(struct access *a, struct span text)
     return RESTRICT_DUNNO;
 }
 
-static enum restrict_verdict do_redirect(struct access *a, struct span text)
-{
-    if (span_find(text, '@') <= 0) {
-        log_warn("access table %s: REDIRECT action needs user@domain", a->table);
-        return RESTRICT_DUNNO;
-    }
-    log_action(a, "redirect", text);
-    if (a->s->tx.is_open && arena_copy(&a->s->tx.arena, text, &a->s->tx.redirect) < 0)
-        return restrict_table_failed(a->s);
-    return RESTRICT_DUNNO;
-}
-
 static void log_trigger(struct access *a, const char *action, const char *name, struct span text)
 {
     struct str line = {0};
@@ -177,6 +165,19 @@ static void log_trigger(struct access *a, const char *action, const char *name, 
     str_printf(&line, "triggers %s %.*s", name, SPAN_ARG(text));
     log_action(a, action, str_span(&line));
     str_fini(&line);
+}
+
+/* One recipient for the whole message; of several, the last counts. */
+static enum restrict_verdict do_redirect(struct access *a, struct span text)
+{
+    if (span_find(text, '@') <= 0) {
+        log_warn("access table %s: REDIRECT action needs user@domain", a->table);
+        return RESTRICT_DUNNO;
+    }
+    log_trigger(a, "redirect", "REDIRECT", text);
+    if (a->s->tx.is_open && arena_copy(&a->s->tx.arena, text, &a->s->tx.redirect) < 0)
+        return restrict_table_failed(a->s);
+    return RESTRICT_DUNNO;
 }
 
 /* The whole message goes by this transport; of several, the last counts. */

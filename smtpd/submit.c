@@ -217,13 +217,32 @@ static int add_bcc(struct session *s, struct queue_message *m, struct span recip
     return rc;
 }
 
+/* REDIRECT: one recipient in the place of the first, past virtual_alias_maps, as the queue
+ * manager of Postfix does it. */
+static int add_redirect(struct session *s, struct queue_message *m)
+{
+    struct transaction *tx = &s->tx;
+    struct span address = SPAN_NONE;
+    struct str text;
+    int rc;
+
+    str_init(&text, s->budget);
+    rc = route_rewrite(s->server->route, ROUTE_CONTEXT_LOCAL, tx->redirect, &text);
+    if (rc == 0)
+        rc = arena_copy(&tx->arena, str_span(&text), &address);
+    if (rc == 0)
+        rc = add_recipient(m, address, tx->recipients.items[0].address);
+    str_fini(&text);
+    return rc;
+}
+
 static int fill_recipients(struct session *s, struct queue_message *m)
 {
     struct transaction *tx = &s->tx;
     int rc = 0;
 
     if (tx->redirect.n > 0)
-        return add_expanded(s, m, tx->redirect);
+        return add_redirect(s, m);
     for (size_t i = 0; i < tx->recipients.len && rc == 0; i++) {
         rc = add_expanded(s, m, tx->recipients.items[i].address);
         (void)task_breathe();
@@ -254,7 +273,8 @@ static void fill_envelope(struct session *s, struct queue_message *m)
     m->client_tls = tls != NULL ? span_cstr(tls->summary) : SPAN_NONE;
     m->listener = span_cstr(s->server->listener);
     m->rewrite_context = tx->intake->facts.is_local ? SPAN_LIT("local") : SPAN_LIT("remote");
-    if (tx->filter.n > 0) {
+    /* REDIRECT overrides FILTER. */
+    if (tx->filter.n > 0 && tx->redirect.n == 0) {
         size_t colon = (size_t)span_find(tx->filter, ':');
 
         m->transport = span_take(tx->filter, colon);

@@ -139,6 +139,32 @@ def test_sendmail_says_once_that_a_message_is_too_large(lab):
     assert done.returncode not in (0, 71)
 
 
+def test_redirect_overrides_filter_and_is_not_aliased(tmp_path):
+    """As with Postfix: the queue manager's address for the whole message, behind all expansion."""
+    lab = suite.Lab(str(tmp_path / "lab"), main_cf="virtual_alias_domains = alias.test\n"
+                    "virtual_alias_maps = inline:{ {u5@example.test = u6@example.test}"
+                    " {joe@alias.test = u7@example.test} }\n"
+                    "smtpd_sender_restrictions = check_sender_access inline:{"
+                    " {one.test = REDIRECT u5@example.test} {two.test = REDIRECT joe@alias.test} }\n"
+                    "smtpd_recipient_restrictions = check_recipient_access inline:{"
+                    " {u1@example.test = FILTER smtp:[127.0.0.1]:1} {u2@example.test = BCC u3@example.test} }\n")
+    lab.start()
+    try:
+        for domain, outcome in (("one", "to=<u5@example.test>, orig_to=<u1@example.test>, relay=store"),
+                                ("two", "to=<joe@alias.test>, orig_to=<u1@example.test>, relay=none")):
+            answer = dialogue(lab, b"EHLO c.test\r\nMAIL FROM:<a@%s.test>\r\nRCPT TO:<u1@example.test>\r\n"
+                              b"RCPT TO:<u2@example.test>\r\nDATA\r\nA: b\r\n\r\n.\r\nQUIT\r\n" % domain.encode(),
+                              seconds=20)
+            queue_id = answer.split("queued as ")[1].split("\r\n")[0]
+            lab.wait_for_log(f"{queue_id}: ", outcome)
+            lab.wait_for_log(f"{queue_id}: ", "nrcpt=1 (queue active)")
+        lab.wait_for_log("User unknown in virtual alias table")
+        lab.wait_for_log(": redirect: RCPT from localhost[127.0.0.1]: <a@one.test>: "
+                         "Sender address triggers REDIRECT u5@example.test; from=<a@one.test> to=<u1@example.test> ")
+    finally:
+        lab.stop()
+
+
 @pytest.fixture(name="table_lab")
 def fixture_table_lab(tmp_path):
     os.chmod(tmp_path, 0o755)

@@ -159,7 +159,16 @@ TASK_TEST(acts_on_the_message)
                                          "inline:{ {b.test = FILTER scan:[192.0.2.9]:10025} }\n"};
     struct smtp_run bcc = {.main_cf = "smtpd_sender_restrictions = check_sender_access "
                                       "inline:{ {b.test = BCC u2@example.test} }\n"};
-    struct smtp_run *runs[] = {&hold, &discard, &prepend, &redirect, &filter, &bcc};
+    /* Overrides FILTER and BCC, is completed, and no virtual alias is looked up for it. */
+    struct smtp_run both = {
+        .main_cf = "virtual_alias_maps = inline:{ {u2@example.test = u3@example.test} }\n"
+                   "smtpd_client_restrictions = check_client_access "
+                   "inline:{ {192.0.2.1 = REDIRECT u2@example.test.} }\n"
+                   "smtpd_sender_restrictions = check_sender_access "
+                   "inline:{ {b.test = FILTER scan:[192.0.2.9]:10025} }\n"
+                   "smtpd_recipient_restrictions = check_recipient_access "
+                   "inline:{ {u1@example.test = BCC u3@example.test} }\n"};
+    struct smtp_run *runs[] = {&hold, &discard, &prepend, &redirect, &filter, &bcc, &both};
 
     for (size_t i = 0; i < COUNT_OF(runs); i++) {
         runs[i]->script = span_cstr(script);
@@ -171,7 +180,14 @@ TASK_TEST(acts_on_the_message)
     assert_int_equal(discard.count, 0);
     assert_true(span_starts(str_span(&prepend.messages[0].content),
                             SPAN_LIT("X-Note: seen\r\nReceived: ")));
-    assert_string_equal(str_cstr(&redirect.messages[0].recipients), "u2@example.test");
+    assert_string_equal(str_cstr(&redirect.messages[0].recipients),
+                        "u2@example.test(u1@example.test)");
+    assert_true(span_search(str_span(&redirect.log),
+                            SPAN_LIT("redirect: RCPT from unknown[192.0.2.1]: <a@b.test>: Sender "
+                                     "address triggers REDIRECT u2@example.test; from=<a@b.test> "
+                                     "to=<u1@example.test> ")) > 0);
+    assert_string_equal(str_cstr(&both.messages[0].recipients), "u2@example.test(u1@example.test)");
+    assert_string_equal(str_cstr(&both.messages[0].transport), "");
     assert_string_equal(str_cstr(&filter.messages[0].transport), "scan:[192.0.2.9]:10025");
     assert_string_equal(str_cstr(&bcc.messages[0].recipients), "u1@example.test u2@example.test");
     for (size_t i = 0; i < COUNT_OF(runs); i++)
