@@ -14,6 +14,7 @@
 struct delivery_recipient {
     bool is_reported;
     bool is_accepted;        /* in the present transaction */
+    bool is_refused;         /* in the present transaction: has the server's words in trouble */
     struct trouble *trouble; /* of the last host that did not take it now, or NULL */
 };
 

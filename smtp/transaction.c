@@ -24,7 +24,7 @@ int transaction_begin(struct delivery *d)
     if (t->recipients == NULL)
         return -ENOMEM;
     for (uint32_t i = 0; i < d->job->message->recipients.len; i++) {
-        d->recipients[i].is_accepted = false;
+        d->recipients[i].is_accepted = d->recipients[i].is_refused = false;
         if (!d->recipients[i].is_reported)
             t->recipients[t->count++] = i;
     }
@@ -137,6 +137,17 @@ static void fail_accepted(const struct connection *c, struct delivery *d, const 
     }
 }
 
+/* The transaction breaks off. Whoever got an answer to RCPT keeps the server's words. */
+static void fail_the_rest(const struct connection *c, struct delivery *d, const struct trouble *why)
+{
+    for (size_t i = 0; i < d->transaction.count; i++) {
+        uint32_t index = d->transaction.recipients[i];
+
+        if (!d->recipients[index].is_refused)
+            delivery_fail(d, index, c, why);
+    }
+}
+
 static void take_mail_reply(struct connection *c, struct delivery *d)
 {
     struct trouble why;
@@ -163,6 +174,7 @@ static void take_rcpt_reply(struct connection *c, struct delivery *d, uint32_t i
         return;
     }
     said(c, d, "RCPT TO command", &why);
+    d->recipients[index].is_refused = true;
     delivery_fail(d, index, c, &why);
 }
 
@@ -204,7 +216,7 @@ static void server_closes(struct connection *c, struct delivery *d, const char *
 
     said(c, d, in_reply_to, &why);
     why.site = true;
-    delivery_fail_all(d, c, &why);
+    fail_the_rest(c, d, &why);
 }
 
 static int step_timeout(const struct settings *s, const struct transaction *t, int64_t *ms)
@@ -223,7 +235,7 @@ static int lost(struct connection *c, struct delivery *d, int rc, const char *wh
     if (rc == -ECANCELED)
         return rc;
     connection_explain(c, rc, where, &d->job->arena, &why);
-    delivery_fail_all(d, c, &why);
+    fail_the_rest(c, d, &why);
     return 0;
 }
 

@@ -155,6 +155,26 @@ static const struct dialogue dialogues[] = {
      " said: 550 5.1.1 no (in reply to RCPT TO command))\n"
      "b@remote.test deferred 4.4.2 relay (lost connection with " HOST
      " while sending RCPT TO) site\n"},
+    /* And one that was put off keeps the server's words, whatever ends the connection. */
+    {NULL, HELLO OK "450 4.2.0 not now\r\n999 what\r\n" OK GO OK, 0, "a b c",
+     EHLO MAIL RCPT("a") RCPT("b") RCPT("c") DATA,
+     "a@remote.test deferred 4.2.0 relay (host " HOST
+     " said: 450 4.2.0 not now (in reply to RCPT TO command))\n"
+     "b@remote.test deferred 4.4.2 relay (lost connection with " HOST
+     " while sending RCPT TO) site\n"
+     "c@remote.test deferred 4.4.2 relay (lost connection with " HOST
+     " while sending RCPT TO) site\n"},
+    {NULL, HELLO OK "450 4.2.0 not now\r\n421 4.7.0 enough\r\n", 0, "a b",
+     EHLO MAIL RCPT("a") RCPT("b") DATA,
+     "a@remote.test deferred 4.2.0 relay (host " HOST
+     " said: 450 4.2.0 not now (in reply to RCPT TO command))\n"
+     "b@remote.test deferred 4.7.0 relay (host " HOST
+     " said: 421 4.7.0 enough (in reply to RCPT TO command)) site\n"},
+    {NULL, HELLO OK "450 4.2.0 not now\r\n" OK GO, 0, "a b", EHLO MAIL RCPT("a") RCPT("b") DATA DOT,
+     "a@remote.test deferred 4.2.0 relay (host " HOST
+     " said: 450 4.2.0 not now (in reply to RCPT TO command))\n"
+     "b@remote.test deferred 4.4.2 relay (lost connection with " HOST
+     " while sending end of data -- message may be sent more than once) site\n"},
     /* Garbage. */
     {NULL, "SSH-2.0-OpenSSH\r\n", 0, "u", "",
      "u@remote.test deferred 4.4.2 relay (lost connection with " HOST
