@@ -146,8 +146,8 @@ static void deliver_to_user(struct deliver_job *job, size_t i, struct span user)
                     shared.stale_lock,
                     NULL};
     str_printf(&prefix, "Return-Path: <%s>\r\n", str_cstr(&sender));
-    if (r->original.n > 0 && !span_eq(r->original, r->address))
-        str_printf(&prefix, "X-Original-To: %.*s\r\n", SPAN_ARG(r->original));
+    str_printf(&prefix, "X-Original-To: %.*s\r\n",
+               SPAN_ARG(r->original.n > 0 ? r->original : r->address));
     str_printf(&prefix, "Delivered-To: %.*s\r\n", SPAN_ARG(r->address));
     child.prefix = str_span(&prefix);
     child.arguments = argv;

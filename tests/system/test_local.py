@@ -134,7 +134,7 @@ def test_mbox(lab):
     status = os.stat(lab.mbox)
     assert status.st_uid == USER.pw_uid and stat.S_IMODE(status.st_mode) == 0o600
     assert got["Return-Path"] == "<u1@example.test>"
-    assert got["Delivered-To"] == f"{USER.pw_name}@{HERE}"
+    assert got["Delivered-To"] == f"{USER.pw_name}@{HERE}" and got["X-Original-To"] == f"me@{HERE}"
     with open(lab.mbox, "rb") as text:
         whole = text.read()
     assert whole.startswith(b"From u1@example.test  ") and b"\r" not in whole
@@ -192,7 +192,8 @@ def test_backslash_means_the_mailbox(lab):
 
 def test_extension(lab):
     send(lab, f"{USER.pw_name}+box", "extension")
-    assert wait_in_mbox(lab, "extension")[0]["Delivered-To"] == f"{USER.pw_name}+box@{HERE}"
+    got = wait_in_mbox(lab, "extension")[0]
+    assert got["Delivered-To"] == got["X-Original-To"] == f"{USER.pw_name}+box@{HERE}"
 
 
 def test_many_at_once_do_not_mix(lab):
@@ -306,7 +307,7 @@ def test_maildir(new_lab, kind):
         with open(f"{where}/new/{names[0]}", "rb") as text:
             whole = text.read()
         assert whole.endswith(BODY.encode().replace(b"\r\n", b"\n"))
-        assert whole.startswith(b"Return-Path: <u1@example.test>\nDelivered-To: ")
+        assert whole.startswith(f"Return-Path: <u1@example.test>\nX-Original-To: {USER.pw_name}@{HERE}\nDelivered-To: ".encode())
     finally:
         shutil.rmtree(folder)
 
