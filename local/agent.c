@@ -19,12 +19,12 @@
 
 static struct {
     struct route *route;
-    struct map_list *aliases;
+    struct map_list *alias_maps;
+    struct alias_table aliases;
     struct queue_client *queue;
     const char *program; /* local-mailbox */
     const char *spool, *home_mailbox, *locks;
     const char *nobody; /* whose rights suffice to look through a header */
-    bool owner_is_expanded;
     char limit[32], lock_attempts[32], lock_delay[32], stale_lock[32];
 } shared;
 
@@ -34,7 +34,7 @@ int agent_load(const struct conf *conf, struct str *why)
     int rc = route_load(&shared.route, conf, why);
 
     if (rc == 0)
-        rc = map_list_open(&shared.aliases, conf, "alias_maps", why);
+        rc = map_list_open(&shared.alias_maps, conf, "alias_maps", why);
     str_printf(&program, "%s/local-mailbox", conf_string(conf, "daemon_directory"));
     shared.program = str_steal(&program);
     return rc == 0 && shared.program == NULL ? -ENOMEM : rc;
@@ -46,7 +46,14 @@ int agent_start(const struct conf *conf)
     shared.home_mailbox = conf_string(conf, "home_mailbox");
     shared.locks = conf_string(conf, "mailbox_delivery_lock");
     shared.nobody = conf_string(conf, "default_privs");
-    shared.owner_is_expanded = conf_bool(conf, "expand_owner_alias");
+    shared.aliases = (struct alias_table){
+        .maps = shared.alias_maps,
+        .route = shared.route,
+        .transport = span_cstr(service_entry_name()),
+        .limit = (size_t)conf_int(conf, "alias_expansion_limit"),
+        .has_owners = conf_bool(conf, "owner_request_special"),
+        .owner_is_expanded = conf_bool(conf, "expand_owner_alias"),
+    };
     snprintf(shared.limit, sizeof(shared.limit), "limit=%lld",
              (long long)conf_int(conf, "mailbox_size_limit"));
     snprintf(shared.lock_attempts, sizeof(shared.lock_attempts), "lock_attempts=%lld",
@@ -169,63 +176,92 @@ static void deliver_to_user(struct deliver_job *job, size_t i, struct span user)
 
 /* --- aliases --- */
 
-static int is_local_domain(void *arg, struct span domain)
+/* Members to whom the message is submitted anew, with this sender. */
+struct parcel {
+    struct span sender;
+    struct members to;
+};
+
+/* The members of an alias. */
+struct audience {
+    struct arena *arena;
+    struct span sender;  /* of the message */
+    struct members here; /* get the message as it is */
+    ARRAY(struct parcel) away;
+    struct member_set known;
+};
+
+static void audience_fini(struct audience *a)
 {
-    return route_is_local_domain(shared.route, domain);
+    for (size_t i = 0; i < a->away.len; i++)
+        array_free(&a->away.items[i].to.list);
+    array_free(&a->away);
+    array_free(&a->here.list);
+    member_set_fini(&a->known);
 }
 
-/* The members of an alias: who gets the message as it is (here), and to whom it is
- * submitted anew (away). ERR_NOT_SUPPORTED with *refused when there is one that this
- * program does not deliver to. */
-static int add_address(const struct queue_recipient *r, struct span address, struct arena *arena,
-                       struct members *here, struct members *away)
+/* The parcel of this sender; NULL without memory. The last one is the likely one. */
+static struct parcel *find_parcel(struct audience *a, struct span sender)
 {
-    int rc = forward_is_final(shared.route, address, arena);
+    struct parcel *slot;
 
-    if (rc == 0)
-        return forward_expand(shared.route, r, address, arena, away);
+    for (size_t i = a->away.len; i-- > 0;)
+        if (span_ieq(a->away.items[i].sender, sender))
+            return &a->away.items[i];
+    slot = array_push(&a->away);
+    if (slot != NULL)
+        slot->sender = sender;
+    return slot;
+}
+
+/* A member of an alias with an owner gets the message from that owner, so that failures go
+ * there and not to who wrote to the list. What nobody sent stays so. */
+static int add_member(struct audience *a, const struct queue_recipient *member, struct span owner)
+{
+    bool has_owner = owner.n > 0 && a->sender.n > 0 && !span_ieq(owner, a->sender);
+    struct parcel *parcel;
+    int rc = forward_is_final(shared.route, member->address, a->arena);
+
     if (rc < 0)
         return rc;
-    struct queue_recipient *slot = array_push(&here->list);
-    if (slot == NULL)
+    if (rc == 1 && !has_owner)
+        return members_add(&a->here, &a->known, member, a->arena);
+    parcel = find_parcel(a, has_owner ? owner : a->sender);
+    if (parcel == NULL)
         return -ENOMEM;
-    *slot = (struct queue_recipient){.address = address,
-                                     .original = r->original.n > 0 ? r->original : r->address};
-    return 0;
+    return rc == 1 ? members_add(&parcel->to, &a->known, member, a->arena)
+                   : forward_expand(shared.route, member, a->arena, &parcel->to, &a->known);
 }
 
-static int split_members(struct deliver_job *job, const struct queue_recipient *r,
-                         const struct alias_expansion *e, struct members *here,
-                         struct members *away, struct span *refused)
+/* ERR_NOT_SUPPORTED with *refused when there is a member that this program does not
+ * deliver to. */
+static int sort_members(struct audience *a, const struct queue_recipient *r,
+                        const struct alias_expansion *e, struct span *refused)
 {
-    struct span domain = route_domain(r->address);
-
     for (size_t i = 0; i < e->items.len; i++) {
         const struct alias_item *item = &e->items.items[i];
-        const char *address;
+        struct queue_recipient member = {.address = item->text,
+                                         .original = r->original.n > 0 ? r->original : r->address};
         int rc;
 
         if (item->kind == ALIAS_REFUSED) {
             *refused = item->text;
             return ERR_NOT_SUPPORTED;
         }
-        if (span_find(item->text, '@') >= 0)
-            address = arena_strdup(&job->arena, item->text);
-        else
-            address =
-                arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(item->text), SPAN_ARG(domain));
-        if (address == NULL)
+        if (item->kind == ALIAS_MAILBOX) {
+            member.transport = shared.aliases.transport;
+            member.next_hop = SPAN_LIT(NEXT_HOP_MAILBOX);
+        }
+        if (span_find(item->text, '@') < 0) /* a user's name */
+            member.address = span_cstr(arena_printf(a->arena, "%.*s@%.*s", SPAN_ARG(item->text),
+                                                    SPAN_ARG(route_domain(r->address))));
+        if (member.address.n == 0)
             return -ENOMEM;
-        rc = add_address(r, span_cstr(address), &job->arena, here, away);
+        rc = add_member(a, &member, item->owner);
         if (rc == 0)
             rc = task_breathe();
         if (rc < 0)
             return rc;
-        if (item->kind == ALIAS_MAILBOX && here->list.len > 0) {
-            struct queue_recipient *last = &here->list.items[here->list.len - 1];
-            last->transport = span_cstr(service_entry_name());
-            last->next_hop = SPAN_LIT(NEXT_HOP_MAILBOX);
-        }
     }
     return 0;
 }
@@ -257,20 +293,27 @@ static int find_loop(struct deliver_job *job, const struct queue_recipient *r, s
     return code < 0 ? DEPOSIT_TRY_AGAIN : code;
 }
 
-/* Submit the message anew to those who are away. With owner-NAME it has that sender, so that
- * failures go to the list's owner and not to who wrote to the list. False: reported. */
-static bool send_away(struct deliver_job *job, size_t i, struct span sender,
-                      const struct members *away, struct str *words)
+/* Submit the message anew to those who are away, once for each sender. When that fails for
+ * one of several senders, all get it at the next try. False: reported. */
+static bool send_away(struct deliver_job *job, size_t i, const struct audience *a,
+                      struct str *words)
 {
     const struct queue_recipient *r = &job->message->recipients.items[i];
-    struct str id = {0};
+    struct str ids = {0};
     int code = find_loop(job, r, words), rc = 0;
 
     if (code == DEPOSIT_DONE) {
-        rc = forward_submit(shared.queue, job, r, sender, away, &id);
+        for (size_t k = 0; rc == 0 && k < a->away.len; k++) {
+            const struct parcel *parcel = &a->away.items[k];
+
+            if (ids.len > 0)
+                str_append_cstr(&ids, ", ");
+            if (parcel->to.list.len > 0)
+                rc = forward_submit(shared.queue, job, r, parcel->sender, &parcel->to, &ids);
+        }
         str_clear(words);
         if (rc == 0)
-            str_printf(words, "forwarded as %s", str_cstr(&id));
+            str_printf(words, "forwarded as %s", str_cstr(&ids));
         else
             str_printf(words, "unable to forward message: %s", error_text(rc));
         if (rc < 0)
@@ -281,40 +324,8 @@ static bool send_away(struct deliver_job *job, size_t i, struct span sender,
         report(job, i, DELIVER_DEFERRED, "4.3.0",
                words->len > 0 ? str_span(words) : SPAN_LIT("unable to forward message"));
     }
-    str_fini(&id);
+    str_fini(&ids);
     return code == DEPOSIT_DONE && rc == 0;
-}
-
-/* The address that failures of this alias go to: owner-NAME, or what that stands for
- * with expand_owner_alias. Empty: there is none. ERR_TEMPORARY. */
-static int find_owner(struct deliver_job *job, struct span name, struct span domain,
-                      struct span *owner)
-{
-    struct str value = {0};
-    struct alias_item item;
-    char *owner_name = arena_printf(&job->arena, "owner-%.*s", SPAN_ARG(name));
-    struct span rest;
-    char *address;
-    int rc = owner_name != NULL ? map_list_find(shared.aliases, span_cstr(owner_name), 0, &value)
-                                : -ENOMEM;
-
-    *owner = SPAN_NONE;
-    if (rc == ERR_NOT_FOUND)
-        return 0;
-    rest = str_span(&value);
-    if (rc == 0) {
-        if (shared.owner_is_expanded && alias_next(&rest, &job->arena, &item) && rest.n == 0 &&
-            item.kind == ALIAS_ADDRESS)
-            address =
-                span_find(item.text, '@') >= 0
-                    ? arena_strdup(&job->arena, item.text)
-                    : arena_printf(&job->arena, "%.*s@%.*s", SPAN_ARG(item.text), SPAN_ARG(domain));
-        else
-            address = arena_printf(&job->arena, "%s@%.*s", owner_name, SPAN_ARG(domain));
-        *owner = span_cstr(address);
-    }
-    str_fini(&value);
-    return rc;
 }
 
 static void report_members(struct deliver_job *job, size_t i, const struct members *here,
@@ -345,23 +356,42 @@ static bool fits_result(const struct members *here)
     return fits;
 }
 
-/* All members are away. */
-static int move_away(struct members *here, struct members *away)
+/* All who are here are away, with the sender of the message. */
+static int move_away(struct audience *a)
 {
-    for (size_t i = 0; i < here->list.len; i++) {
-        struct queue_recipient *slot = array_push(&away->list);
+    struct parcel *parcel = find_parcel(a, a->sender);
+
+    for (size_t i = 0; parcel != NULL && i < a->here.list.len; i++) {
+        struct queue_recipient *slot = array_push(&parcel->to.list);
         if (slot == NULL)
             return -ENOMEM;
-        *slot = here->list.items[i];
+        *slot = a->here.list.items[i];
     }
-    array_clear(&here->list);
-    return 0;
+    array_clear(&a->here.list);
+    return parcel != NULL ? 0 : -ENOMEM;
 }
 
-static void report_trouble(struct deliver_job *job, size_t i, struct span name, int rc,
-                           struct span refused)
+static void report_trouble(struct deliver_job *job, size_t i, struct span name, int rc)
 {
     char *words;
+
+    if (rc == ERR_LIMIT) {
+        words =
+            arena_printf(&job->arena, "alias %.*s: too many members (alias_expansion_limit is %zu)",
+                         SPAN_ARG(name), shared.aliases.limit);
+        log_warn("%s", words != NULL ? words : "");
+        report(job, i, DELIVER_DEFERRED, "4.6.0", span_cstr(words));
+    } else if (rc == -ELOOP) {
+        report(job, i, DELIVER_BOUNCED, "5.4.6", SPAN_LIT("aliases nest too deeply"));
+    } else {
+        report(job, i, DELIVER_DEFERRED, "4.3.0", SPAN_LIT("alias database unavailable"));
+    }
+}
+
+static void report_member_trouble(struct deliver_job *job, size_t i, struct span name, int rc,
+                                  struct span refused)
+{
+    const char *words;
 
     if (rc == ERR_NOT_SUPPORTED) {
         words =
@@ -371,9 +401,12 @@ static void report_trouble(struct deliver_job *job, size_t i, struct span name, 
                          SPAN_ARG(name), SPAN_ARG(refused));
         report(job, i, DELIVER_DEFERRED, "4.3.5", span_cstr(words));
     } else if (rc == ERR_LIMIT) {
-        report(job, i, DELIVER_BOUNCED, "5.4.6", SPAN_LIT("aliases nest too deeply"));
+        words = arena_printf(&job->arena,
+                             "alias %.*s: the virtual aliases of a member are over their limit",
+                             SPAN_ARG(name));
+        report(job, i, DELIVER_DEFERRED, "4.6.0", span_cstr(words));
     } else {
-        report(job, i, DELIVER_DEFERRED, "4.3.0", SPAN_LIT("alias database unavailable"));
+        report_trouble(job, i, name, rc);
     }
 }
 
@@ -381,46 +414,37 @@ static void deliver_expanded(struct deliver_job *job, size_t i, struct span name
                              const struct alias_expansion *e)
 {
     const struct queue_recipient *r = &job->message->recipients.items[i];
-    struct members here = {0}, away = {0};
-    struct span refused = SPAN_NONE, owner = SPAN_NONE, sender = job->message->sender;
+    struct audience a = {.arena = &job->arena, .sender = job->message->sender};
+    struct span refused = SPAN_NONE;
     struct str words = {0};
-    int rc = split_members(job, r, e, &here, &away, &refused);
+    int rc = sort_members(&a, r, e, &refused);
 
-    if (rc == 0)
-        rc = find_owner(job, name, route_domain(r->address), &owner);
-    bool has_owner = rc == 0 && owner.n > 0 && sender.n > 0 && !span_ieq(owner, sender);
-    if (has_owner)
-        sender = owner;
-    if (rc == 0 && (has_owner || !fits_result(&here)))
-        rc = move_away(&here, &away);
+    if (rc == 0 && !fits_result(&a.here))
+        rc = move_away(&a);
     if (rc < 0)
-        report_trouble(job, i, name, rc, refused);
-    else if (away.list.len == 0 || send_away(job, i, sender, &away, &words))
-        report_members(job, i, &here, str_span(&words));
+        report_member_trouble(job, i, name, rc, refused);
+    else if (a.away.len == 0 || send_away(job, i, &a, &words))
+        report_members(job, i, &a.here, str_span(&words));
     str_fini(&words);
-    array_free(&here.list);
-    array_free(&away.list);
+    audience_fini(&a);
 }
 
 static void deliver_recipient(struct deliver_job *job, size_t i)
 {
-    struct span address = job->message->recipients.items[i].address, extension;
-    struct span local = route_local_part(address);
-    struct span user = route_split_extension(shared.route, local, &extension);
+    struct span address = job->message->recipients.items[i].address, local, extension;
     struct alias_expansion e = {0};
-    int rc = ERR_NOT_FOUND;
+    int rc = alias_fold(route_local_part(address), &job->arena, &local);
 
-    if (!span_eq(job->next_hop, SPAN_LIT(NEXT_HOP_MAILBOX))) {
-        rc = alias_expand(shared.aliases, local, is_local_domain, NULL, &job->arena, &e);
-        if (rc == ERR_NOT_FOUND && user.n < local.n)
-            rc = alias_expand(shared.aliases, user, is_local_domain, NULL, &job->arena, &e);
-    }
+    if (rc == 0)
+        rc = span_eq(job->next_hop, SPAN_LIT(NEXT_HOP_MAILBOX))
+                 ? ERR_NOT_FOUND
+                 : alias_expand(&shared.aliases, local, &job->arena, &e);
     if (rc == ERR_NOT_FOUND)
-        deliver_to_user(job, i, user);
+        deliver_to_user(job, i, route_split_extension(shared.route, local, &extension));
     else if (rc == 0)
         deliver_expanded(job, i, local, &e);
     else
-        report_trouble(job, i, local, rc, SPAN_NONE);
+        report_trouble(job, i, local, rc);
     alias_expansion_free(&e);
 }
 

@@ -43,32 +43,52 @@ int forward_is_final(const struct route *route, struct span address, struct aren
     return rc;
 }
 
-static bool is_there(const struct members *to, struct span address)
+/* --- members --- */
+
+struct known {
+    struct hash_node node;
+    struct span address, next_hop;
+};
+
+void member_set_fini(struct member_set *set)
 {
-    for (size_t i = 0; i < to->list.len; i++)
-        if (span_ieq(to->list.items[i].address, address))
-            return true;
-    return false;
+    hash_fini(&set->known);
 }
 
-int forward_expand(const struct route *route, const struct queue_recipient *r, struct span address,
-                   struct arena *arena, struct members *to)
+int members_add(struct members *to, struct member_set *set, const struct queue_recipient *r,
+                struct arena *arena)
+{
+    uint64_t hash = span_ihash(r->address);
+    struct hash_node *node = hash_first(&set->known, hash);
+    struct queue_recipient *slot;
+    struct known *known;
+
+    for (; node != NULL; node = hash_next(node)) {
+        known = CONTAINER_OF(node, struct known, node);
+        if (span_ieq(known->address, r->address) && span_eq(known->next_hop, r->next_hop))
+            return 0;
+    }
+    known = ARENA_NEW(arena, struct known);
+    slot = array_push(&to->list);
+    if (known == NULL || slot == NULL)
+        return -ENOMEM;
+    *slot = *r;
+    known->address = r->address;
+    known->next_hop = r->next_hop;
+    return hash_insert(&set->known, &known->node, hash);
+}
+
+int forward_expand(const struct route *route, const struct queue_recipient *r, struct arena *arena,
+                   struct members *to, struct member_set *set)
 {
     struct route_expansion list = {0};
-    int rc = expand(route, address, arena, &list);
+    int rc = expand(route, r->address, arena, &list);
 
     for (size_t i = 0; rc == 0 && i < list.recipients.len; i++) {
-        struct queue_recipient *slot;
+        struct queue_recipient member = *r;
 
-        if (is_there(to, list.recipients.items[i]))
-            continue;
-        slot = array_push(&to->list);
-        if (slot == NULL)
-            rc = -ENOMEM;
-        else
-            *slot =
-                (struct queue_recipient){.address = list.recipients.items[i],
-                                         .original = r->original.n > 0 ? r->original : r->address};
+        member.address = list.recipients.items[i];
+        rc = members_add(to, set, &member, arena);
     }
     route_expansion_free(&list);
     return rc;
@@ -106,7 +126,7 @@ static uint32_t notify_of(const struct queue_recipient *r)
 }
 
 static int add_members(struct queue_message *m, const struct queue_recipient *r,
-                       const struct members *to)
+                       const struct members *to, bool is_same_sender)
 {
     for (size_t i = 0; i < to->list.len; i++) {
         const struct queue_recipient *from = &to->list.items[i];
@@ -114,10 +134,11 @@ static int add_members(struct queue_message *m, const struct queue_recipient *r,
 
         if (copy == NULL)
             return -ENOMEM;
-        copy->original = from->original;
+        copy->original = is_same_sender ? from->original : from->address;
         copy->transport = from->transport;
         copy->next_hop = from->next_hop;
-        copy->orcpt = r->orcpt;
+        if (is_same_sender)
+            copy->orcpt = r->orcpt;
         copy->notify = notify_of(r);
     }
     return 0;
@@ -131,6 +152,7 @@ int forward_submit(struct queue_client *queue, const struct deliver_job *job,
     struct queue_message m;
     struct queue_upload *upload = NULL;
     char text[QUEUE_ID_TEXT_MAX];
+    bool is_same_sender = span_eq(sender, old->sender);
 
     queue_message_init(&m, NULL);
     int rc = queue_upload_begin(&upload, queue, NULL);
@@ -144,12 +166,12 @@ int forward_submit(struct queue_client *queue, const struct deliver_job *job,
     m.flags = old->flags & (uint32_t)(QUEUE_MESSAGE_SMTPUTF8 | QUEUE_MESSAGE_REQUIRETLS);
     m.message_id = old->message_id;
     m.listener = span_cstr(service_entry_name());
-    if (span_eq(sender, old->sender)) {
+    if (is_same_sender) {
         m.ret = old->ret;
         m.envid = old->envid;
     }
     if (rc == 0)
-        rc = add_members(&m, r, to);
+        rc = add_members(&m, r, to, is_same_sender);
     if (rc == 0) {
         rc = queue_commit(queue, &m, upload);
         upload = NULL;

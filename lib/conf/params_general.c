@@ -221,7 +221,8 @@ static const struct param rows[] = {
     {"newaliases_path", PARAM_STRING, WAYPOST_BINDIR "/newaliases", 0, 0, "waypost", PARAM_IGNORED,
      "Where newaliases(1) is.", .note = "Used by Postfix's installer only."},
     {"owner_request_special", PARAM_BOOL, "yes", 0, 0, "all", PARAM_HONOURED,
-     "Do not take an address extension out of owner-list and list-request."},
+     "Do not take an address extension out of owner-list and list-request, and send mail to an "
+     "alias list on with the sender owner-list, when there is such an alias."},
     {"parent_domain_matches_subdomains", PARAM_STRING,
      "debug_peer_list,fast_flush_domains,mynetworks,permit_mx_backup_networks,qmqpd_authorized_"
      "clients,relay_domains,smtpd_access_maps",

@@ -26,6 +26,9 @@ static const struct param rows[] = {
      "User that broker runs as."},
     {"waypost_log_user", PARAM_STRING, "waypost-log", 1, 0, "postlogd", PARAM_HONOURED,
      "User that postlogd runs as."},
+    {"alias_expansion_limit", PARAM_INT, "100000", 1, 0, "local", PARAM_HONOURED,
+     "Most recipients that an alias of alias_maps may stand for; mail for one with more is "
+     "deferred."},
     {"anvil_table_limit", PARAM_INT, "100000", 1, 0, "anvil", PARAM_HONOURED,
      "Most clients and services whose connections anvil counts at once."},
     {"drain_time_limit", PARAM_TIME, "1h", 1, 0, "all", PARAM_HONOURED,

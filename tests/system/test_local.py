@@ -17,7 +17,6 @@ from suite import message, wait_for
 
 USER = pwd.getpwnam("games") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
 HERE = "mx.example.test"
-ORIGIN = "example.test"
 BODY = "First.\r\nFrom here on\r\n>From there\r\n.dot\r\n"
 ALIASES = """to-store: u3@example.test
 two: u4@example.test, "u5@example.test"
@@ -36,6 +35,12 @@ included: u3@example.test, :include:/etc/passwd
 virtually: boss@example.test
 away: boss@example.test, u4@example.test, far@remote.test
 again: back@aliased.test
+capitals: {upper}
+once: {user}
+ours: {user}
+owner-ours: u7@example.test
+twice: once, self
+nested-list: list, u12@example.test, u6@example.test
 crowd: """ + ", ".join(f"no-such-member-{n}@example.test" for n in range(1500)) + "\n"
 VIRTUAL = """boss@example.test u9@example.test
 back@aliased.test again@mx.example.test
@@ -49,12 +54,13 @@ def lab(request):
     os.chmod(folder, 0o755)
     os.mkdir(os.path.join(folder, "spool"))
     with open(os.path.join(folder, "aliases"), "w", encoding="utf-8") as out:
-        out.write(ALIASES.format(user=USER.pw_name))
+        out.write(ALIASES.format(user=USER.pw_name, upper=USER.pw_name.upper()))
     with open(os.path.join(folder, "virtual"), "w", encoding="utf-8") as out:
         out.write(VIRTUAL)
     request.addfinalizer(lambda: sink.close())
     sink = Sink()
     instance = make_lab(request, main_cf=f"alias_maps = hash:{folder}/aliases\nalias_database = $alias_maps\n"
+                                         "myorigin = $myhostname\n"
                                          f"mail_spool_directory = {folder}/spool\nmailbox_size_limit = 6000000000\n"
                                          f"virtual_alias_domains = aliased.test\nvirtual_alias_maps = texthash:{folder}/virtual\n"
                                          f"relayhost = [{sink.address}]:{sink.port}\n"
@@ -196,6 +202,24 @@ def test_extension(lab):
     assert got["Delivered-To"] == got["X-Original-To"] == f"{USER.pw_name}+box@{HERE}"
 
 
+def test_capitals_are_no_other_user(lab):
+    upper = f"{USER.pw_name.upper()}@{HERE}"
+    send(lab, upper, "capitals")
+    got = wait_in_mbox(lab, "capitals")[0]
+    assert got["Delivered-To"] == got["X-Original-To"] == upper
+    for number, name in enumerate([f"{USER.pw_name.upper()}+Box", "Me", "ME+x", "capitals"]):
+        send(lab, name, f"capitals-{number}")
+        assert wait_in_mbox(lab, f"capitals-{number}")[0]["X-Original-To"] == f"{name}@{HERE}"
+
+
+def test_a_user_gets_it_once(lab):
+    """By name, and as the mailbox."""
+    queue_id = send(lab, "twice", "once")
+    lab.wait_for_log(queue_id, "removed")
+    assert len(wait_in_mbox(lab, "once")) == 1
+    assert len(wait_in_store(lab, "u6", "once")) == 1
+
+
 def test_many_at_once_do_not_mix(lab):
     for i in range(20):
         send(lab, USER.pw_name, f"many{i}", body=f"text {i}\r\n" * 200)
@@ -208,6 +232,53 @@ def test_many_at_once_do_not_mix(lab):
 def test_owner_becomes_the_sender(lab):
     send(lab, "list", "to-list")
     assert b"Return-Path: <owner-list@mx.example.test>" in wait_in_store(lab, "u6", "to-list")[0]
+
+
+def test_owner_of_a_nested_list(lab):
+    send(lab, "nested-list", "to-nested")
+    got = wait_in_store(lab, "u6", "to-nested")
+    assert len(got) == 1 and f"Return-Path: <owner-list@{HERE}>".encode() in got[0]
+    assert b"Return-Path: <u1@example.test>" in wait_in_store(lab, "u12", "to-nested")[0]
+
+
+def test_owner_of_a_list_with_an_extension(lab):
+    send(lab, "list+x", "to-tagged")
+    assert f"Return-Path: <owner-list@{HERE}>".encode() in wait_in_store(lab, "u6", "to-tagged")[0]
+
+
+def test_a_list_has_recipients_of_its_own(lab):
+    send(lab, "ours", "to-ours")
+    got = wait_in_mbox(lab, "to-ours")
+    assert len(got) == 1 and got[0]["Return-Path"] == f"<owner-ours@{HERE}>"
+    assert got[0].get_all("Delivered-To") == [f"{USER.pw_name}@{HERE}", f"ours@{HERE}"]
+    assert got[0]["X-Original-To"] == f"{USER.pw_name}@{HERE}"
+
+
+def test_names_without_a_domain_are_of_myorigin(new_lab):
+    folder = tempfile.mkdtemp(prefix="waypost-origin.")
+    try:
+        os.chmod(folder, 0o755)
+        with open(f"{folder}/aliases", "w", encoding="utf-8") as out:
+            out.write("root u3\nlist u4\nowner-list u5\nto-root root\n"
+                      f"comes-back home\nhome {USER.pw_name}\n")
+        with open(f"{folder}/virtual", "w", encoding="utf-8") as out:
+            out.write(f"home@example.test home@{HERE}\n{USER.pw_name}@example.test {USER.pw_name}@{HERE}\n"
+                      f"root@example.test root@{HERE}\n")
+        lab = new_lab(main_cf=f"mail_spool_directory = {folder}\nmyorigin = $mydomain\n"
+                              f"alias_maps = texthash:{folder}/aliases\n"
+                              f"virtual_alias_maps = texthash:{folder}/virtual\n")
+        lab.mbox = f"{folder}/{USER.pw_name}"
+        send(lab, "root", "root")
+        assert len(wait_in_store(lab, "u3", "root")) == 1
+        send(lab, "list", "list")
+        assert b"Return-Path: <owner-list@example.test>" in wait_in_store(lab, "u4", "list")[0]
+        # Elsewhere first, then a local user after all.
+        send(lab, "to-root", "to-root")
+        assert len(wait_in_store(lab, "u3", "to-root")) == 1
+        send(lab, "comes-back", "comes-back")
+        assert len(wait_in_mbox(lab, "comes-back")) == 1
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_failures_go_to_the_owner(lab):
@@ -248,6 +319,25 @@ def test_an_alias_with_very_many_members(lab):
         reports = b"".join(lab.wait_for_messages(1, "u10"))
         return all(f"Final-Recipient: rfc822; no-such-member-{n}@".encode() in reports for n in range(1500))
     wait_for(all_told, 60)
+
+
+def test_an_alias_over_the_limit_is_deferred(new_lab):
+    folder = tempfile.mkdtemp(prefix="waypost-crowd.")
+    try:
+        os.chmod(folder, 0o755)
+        with open(f"{folder}/aliases", "w", encoding="utf-8") as out:
+            out.write("crowd " + ", ".join(f"m{n}@remote.test" for n in range(12000)) + f"\nover crowd@{HERE}, u3@example.test\n")
+        with Sink() as sink:
+            lab = new_lab(main_cf=f"alias_maps = texthash:{folder}/aliases\nalias_expansion_limit = 12000\n"
+                                  f"relayhost = [{sink.address}]:{sink.port}\n")
+            queue_id = send(lab, "over", "over")
+            line = lab.wait_for_log(queue_id, f"to=<over@{HERE}>", "status=deferred")
+            assert "dsn=4.6.0" in line and "too many members (alias_expansion_limit is 12000)" in line
+            queue_id = send(lab, "crowd", "crowd")
+            lab.wait_for_log(queue_id, f"to=<crowd@{HERE}>", "status=sent", "forwarded as")
+            wait_for(lambda: sum(len(recipients) for _, recipients, _ in sink.messages) == 12000, 60)
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_aliases_of_both_kinds_that_turn_in_a_circle(lab):
@@ -361,8 +451,8 @@ def test_sendmail_to_a_local_user(lab):
     got = wait_in_mbox(lab, "from-cron")[0]
     assert got.get_payload() == "line\n.\nend\n"
     # Addresses without a domain are of this host.
-    assert got["From"] == f"root@{ORIGIN} (Cron Daemon)"
-    assert got["To"] == f"postmaster@{ORIGIN}"
+    assert got["From"] == f"root@{HERE} (Cron Daemon)"
+    assert got["To"] == f"postmaster@{HERE}"
 
 
 def test_sendmail_names_the_sender(lab):
@@ -372,8 +462,8 @@ def test_sendmail_names_the_sender(lab):
     for number, (arguments, environ, name) in enumerate([
             (["-F", "Joe User"], {"NAME": "Else"}, "Joe User"), (["-FJoe Q. User"], {}, '"Joe Q. User"'),
             ([], {"NAME": "Of Environment"}, "Of Environment"), ([], {}, own), ([], {"NAME": ""}, "")]):
-        sendmail(lab, f"Subject: name-{number}\n\nx\n".encode(), "-f", f"u1@{ORIGIN}", *arguments, **environ)
-        want = f"{name} <u1@{ORIGIN}>" if name else f"u1@{ORIGIN}"
+        sendmail(lab, f"Subject: name-{number}\n\nx\n".encode(), "-f", f"u1@example.test", *arguments, **environ)
+        want = f"{name} <u1@example.test>" if name else f"u1@example.test"
         assert wait_in_mbox(lab, f"name-{number}")[0]["From"] == want
     sendmail(lab, b"Subject: name-given\nFrom: a@b.test\n\nx\n", "-F", "Joe")
     assert wait_in_mbox(lab, "name-given")[0]["From"] == "a@b.test"
