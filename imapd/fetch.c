@@ -63,8 +63,8 @@ static int append_flags(struct fetch *f, const struct item *i)
     int rc;
 
     str_append_cstr(out, "FLAGS (");
-    rc = flags_append(f->session, out, m->flags | (i->becomes_seen ? STORE_SEEN : 0), m->keywords,
-                      flags_is_recent(f->session->view, m->uid));
+    rc = flags_append(f->session->view, out, m->flags | (i->becomes_seen ? STORE_SEEN : 0),
+                      m->keywords, flags_is_recent(f->session->view, m->uid));
     str_append_char(out, ')');
     return rc;
 }

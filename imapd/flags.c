@@ -3,7 +3,6 @@
 #include <errno.h>
 
 #include "base/error.h"
-#include "base/log.h"
 
 enum { KEYWORD_LENGTH_MAX = 255 };
 
@@ -15,46 +14,6 @@ static const struct {
     {SPAN_LIT("\\Deleted"), STORE_DELETED},   {SPAN_LIT("\\Seen"), STORE_SEEN},
     {SPAN_LIT("\\Draft"), STORE_DRAFT},
 };
-
-/* --- keyword names --- */
-
-static int load_names(struct session *s)
-{
-    arena_reset(&s->keyword_arena);
-    s->keyword_names = ARENA_NEW_N(&s->keyword_arena, struct span, STORE_KEYWORDS_MAX);
-    if (s->keyword_names == NULL)
-        return -ENOMEM;
-    return store_keywords(s->account, &s->keyword_arena, s->keyword_names);
-}
-
-/* Names for all of the bits. */
-static int need_names(struct session *s, uint64_t keywords)
-{
-    bool is_complete = s->keyword_names != NULL;
-
-    for (unsigned i = 0; i < STORE_KEYWORDS_MAX && is_complete; i++)
-        is_complete = (keywords >> i & 1) == 0 || s->keyword_names[i].p != NULL;
-    return is_complete ? 0 : load_names(s);
-}
-
-int flags_keyword(struct session *s, struct span name, uint64_t *bit)
-{
-    unsigned number;
-    int rc = need_names(s, 0);
-
-    *bit = 0;
-    for (unsigned i = 0; i < STORE_KEYWORDS_MAX && rc == 0; i++) {
-        if (s->keyword_names[i].p != NULL && span_ieq(s->keyword_names[i], name)) {
-            *bit = 1ULL << i;
-            return 0;
-        }
-    }
-    if (rc == 0)
-        rc = store_keyword(s->account, name, &number);
-    if (rc == 0)
-        *bit = 1ULL << number;
-    return rc == ERR_NOT_FOUND ? 0 : rc;
-}
 
 /* --- from the wire --- */
 
@@ -156,23 +115,20 @@ static void append_word(struct str *out, size_t start, struct span word)
     str_append(out, word);
 }
 
-int flags_append(struct session *s, struct str *out, uint32_t flags, uint64_t keywords,
+int flags_append(const struct store_view *v, struct str *out, uint32_t flags, uint64_t keywords,
                  bool is_recent)
 {
     size_t start = out->len;
-    int rc = keywords != 0 ? need_names(s, keywords) : 0;
 
-    if (rc < 0)
-        return rc;
     for (size_t i = 0; i < COUNT_OF(system_flags); i++) {
         if ((flags & system_flags[i].flag) != 0)
             append_word(out, start, system_flags[i].name);
     }
     if (is_recent)
         append_word(out, start, SPAN_LIT("\\Recent"));
-    for (unsigned i = 0; i < STORE_KEYWORDS_MAX && keywords >> i != 0; i++) {
-        if ((keywords >> i & 1) != 0 && s->keyword_names[i].p != NULL)
-            append_word(out, start, s->keyword_names[i]);
+    for (unsigned i = 0; i < v->keyword_count; i++) {
+        if ((keywords >> i & 1) != 0 && v->keywords[i].p != NULL)
+            append_word(out, start, v->keywords[i]);
     }
     return str_error(out);
 }
@@ -195,7 +151,7 @@ void flags_say(struct session *s)
 {
     const uint32_t all = STORE_ANSWERED | STORE_FLAGGED | STORE_DELETED | STORE_SEEN | STORE_DRAFT;
     struct str list = {0};
-    int rc = flags_append(s, &list, all, s->shown_keywords, false);
+    int rc = flags_append(s->view, &list, all, s->shown_keywords, false);
 
     if (rc == 0) {
         session_say(s, "* FLAGS (%s)", str_cstr(&list));
@@ -204,23 +160,7 @@ void flags_say(struct session *s)
         else
             session_say(s, "* OK [PERMANENTFLAGS (%s \\*)] Flags permitted.", str_cstr(&list));
     } else {
-        log_error("user=<%s>: keywords can't be read: %s", str_cstr(&s->client->user),
-                  error_text(rc));
+        session_out_of_memory(s);
     }
     str_fini(&list);
-}
-
-void flags_say_new(struct session *s, uint64_t keywords)
-{
-    if ((keywords & ~s->shown_keywords) == 0)
-        return;
-    s->shown_keywords |= keywords;
-    s->keyword_names = NULL; /* a number that is new to the client may have a new name */
-    flags_say(s);
-}
-
-void flags_say_renamed(struct session *s)
-{
-    s->keyword_names = NULL;
-    flags_say(s);
 }

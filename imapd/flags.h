@@ -16,19 +16,14 @@ TASK_WAITS bool flags_take(struct session *s, struct parse *p, bool is_bare, str
 /* The answer when the store had no room for a new keyword, or something else failed. */
 TASK_WAITS void flags_say_error(struct session *s, const struct flag_list *list, int rc,
                                 const char *what);
-/* The bit of a keyword; 0 when the account has none of that name. Negative: failure. */
-TASK_WAITS int flags_keyword(struct session *s, struct span name, uint64_t *bit);
 
-/* Append "\Seen \Recent $Forwarded" without parentheses, in Dovecot's order. */
-TASK_WAITS int flags_append(struct session *s, struct str *out, uint32_t flags, uint64_t keywords,
-                            bool is_recent);
+/* Append "\Seen \Recent $Forwarded" without parentheses, in Dovecot's order. keywords: as
+ * the view has them. */
+int flags_append(const struct store_view *v, struct str *out, uint32_t flags, uint64_t keywords,
+                 bool is_recent);
 /* Is the message \Recent here? */
 bool flags_is_recent(const struct store_view *v, uint32_t uid);
-/* The FLAGS and PERMANENTFLAGS responses. */
+/* The FLAGS and PERMANENTFLAGS responses, with s->shown_keywords. */
 TASK_WAITS void flags_say(struct session *s);
-/* The same if one of the keywords was not in them yet. */
-TASK_WAITS void flags_say_new(struct session *s, uint64_t keywords);
-/* Numbers of keywords have other names now: tell them. */
-TASK_WAITS void flags_say_renamed(struct session *s);
 
 #endif

@@ -14,7 +14,7 @@ struct change {
     enum store_flag_op op;
     bool is_silent;
     struct flag_list list;
-    uint64_t keywords; /* of the list */
+    uint64_t keywords; /* of the list; the view may not have them yet */
 };
 
 static bool take_operation(struct session *s, struct parse *p, struct change *c)
@@ -111,8 +111,6 @@ void command_store(struct session *s, struct parse *p)
         session_ok(s, "Store completed.");
     else
         flags_say_error(s, &c.list, rc, "STORE");
-    if (rc == 0 && c.op != STORE_FLAGS_REMOVE)
-        flags_say_new(s, c.keywords);
 out:
     set_free(&set);
 }

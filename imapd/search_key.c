@@ -105,16 +105,13 @@ static bool take_size(struct search *q, struct parse *p, struct search_key *k)
 static bool take_keyword(struct search *q, struct parse *p, struct search_key *k, bool is_wanted)
 {
     struct span name;
-    int rc;
 
     k->op = SEARCH_KEYWORD;
     k->is_wanted = is_wanted;
     if (!take_text(q, p, &name))
         return false;
-    rc = flags_keyword(q->session, name, &k->keywords);
-    if (rc < 0)
-        session_store_error(q->session, rc, "SEARCH");
-    return rc == 0;
+    k->keywords = store_view_keyword(q->session->view, name);
+    return true;
 }
 
 static bool take_set(struct search *q, struct parse *p, struct search_key *k, bool by_uid)

@@ -266,8 +266,6 @@ void session_close_mailbox(struct session *s)
     if (s->view != NULL)
         store_view_close(s->view);
     s->view = NULL;
-    s->keyword_names = NULL;
-    arena_reset(&s->keyword_arena);
 }
 
 /* --- commands --- */

@@ -36,10 +36,8 @@ struct session {
     /* The selected mailbox; view NULL: none. */
     struct store_view *view;
     bool is_read_only;
-    uint64_t shown_keywords; /* those the client saw in a FLAGS response */
+    uint64_t shown_keywords; /* of the view: those the client saw in a FLAGS response */
     size_t shown_recent;     /* the last RECENT response */
-    struct arena keyword_arena;
-    struct span *keyword_names; /* STORE_KEYWORDS_MAX, of that arena; NULL: not loaded */
 
     /* The command. */
     struct reader reader;

@@ -52,6 +52,7 @@ static void say_expunged(struct session *s, const struct store_news *news)
 static void say_changed(struct session *s, const struct store_news *news)
 {
     struct str flags;
+    int rc;
 
     str_init(&flags, &s->client->budget);
     for (size_t i = 0; i < news->changed.len && !s->is_over; i++) {
@@ -60,9 +61,9 @@ static void say_changed(struct session *s, const struct store_news *news)
 
         if (is_told(s, m))
             continue;
-        flags_say_new(s, m->keywords);
         str_clear(&flags);
-        if (flags_append(s, &flags, m->flags, m->keywords, flags_is_recent(s->view, m->uid)) < 0)
+        rc = flags_append(s->view, &flags, m->flags, m->keywords, flags_is_recent(s->view, m->uid));
+        if (rc < 0)
             break;
         if (s->by_uid)
             session_say(s, "* %u FETCH (UID %u FLAGS (%s))", number, m->uid, str_cstr(&flags));
@@ -73,27 +74,32 @@ static void say_changed(struct session *s, const struct store_news *news)
     str_fini(&flags);
 }
 
-/* Keywords that came into use with new messages (RFC 3501 7.2.6). */
-static void say_keywords_of_arrivals(struct session *s, uint32_t arrived)
+/* Keywords that came into use (RFC 3501 7.2.6), or have another name for their number. */
+static void say_keywords(struct session *s, const struct store_news *news)
 {
+    const struct store_message *messages = s->view->messages.items;
     size_t count = s->view->messages.len;
     uint64_t keywords = 0;
 
-    for (size_t i = count - (arrived < count ? arrived : count); i < count; i++)
-        keywords |= s->view->messages.items[i].keywords;
-    flags_say_new(s, keywords);
+    for (size_t i = 0; i < news->changed.len; i++)
+        keywords |= messages[news->changed.items[i] - 1].keywords;
+    for (size_t i = count - (news->arrived < count ? news->arrived : count); i < count; i++)
+        keywords |= messages[i].keywords;
+    if (news->keywords_changed)
+        sync_forget_told(s); /* in numbers that meant something else */
+    else if ((keywords & ~s->shown_keywords) == 0)
+        return;
+    s->shown_keywords |= keywords;
+    flags_say(s);
 }
 
 static void say_news(struct session *s, const struct store_news *news)
 {
-    if (news->keywords_changed)
-        flags_say_renamed(s);
+    say_keywords(s, news);
     say_expunged(s, news);
     say_changed(s, news);
-    if (news->arrived > 0) {
-        say_keywords_of_arrivals(s, news->arrived);
+    if (news->arrived > 0)
         session_say(s, "* %zu EXISTS", s->view->messages.len);
-    }
     if (s->view->recent.len != s->shown_recent) {
         s->shown_recent = s->view->recent.len;
         session_say(s, "* %zu RECENT", s->shown_recent);

@@ -2,15 +2,13 @@
  * Keywords: names by number, at most STORE_KEYWORDS_MAX at a time in an account. When all
  * numbers have names, one that no message has is given to a new name.
  */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/error.h"
 #include "store/change.h"
-
-struct keyword_job {
-    struct arena *arena;
-    struct span *names;
-    struct span name;
-    unsigned number;
-};
+#include "store/view.h"
 
 /* Spans are valid in the transaction, until something is written. */
 static void read_names(struct index_txn *t, struct span names[STORE_KEYWORDS_MAX])
@@ -36,56 +34,83 @@ static int find_name(const struct span names[STORE_KEYWORDS_MAX], struct span na
 
 /* --- looking --- */
 
-static int copy_names(struct index_txn *t, void *arg)
+uint64_t store_view_keyword(const struct store_view *v, struct span name)
 {
-    struct keyword_job *job = arg;
-    struct span names[STORE_KEYWORDS_MAX];
-    int rc = 0;
-
-    read_names(t, names);
-    for (unsigned i = 0; rc == 0 && i < STORE_KEYWORDS_MAX; i++) {
-        job->names[i] = SPAN_NONE;
-        if (names[i].p != NULL)
-            rc = arena_copy(job->arena, names[i], &job->names[i]);
+    for (unsigned i = 0; i < v->keyword_count; i++) {
+        if (v->keywords[i].p != NULL && span_ieq(v->keywords[i], name))
+            return 1ULL << i;
     }
-    return rc;
+    return 0;
 }
 
-static int copy_names_job(struct store_account *a, void *arg)
+/* The names and their octets in one block. */
+static struct span *copy_names(const struct span *names, unsigned count)
 {
-    return account_view(a, copy_names, arg);
+    size_t octets = count * sizeof(*names);
+    struct span *copy;
+    char *text;
+
+    for (unsigned i = 0; i < count; i++)
+        octets += names[i].n;
+    copy = malloc(octets + 1);
+    if (copy == NULL)
+        return NULL;
+    text = (char *)(copy + count);
+    for (unsigned i = 0; i < count; i++) {
+        copy[i] = SPAN_NONE;
+        if (names[i].p == NULL)
+            continue;
+        memcpy(text, names[i].p, names[i].n);
+        copy[i] = span_make(text, names[i].n);
+        text += names[i].n;
+    }
+    return copy;
 }
 
-int store_keywords(struct store_account *a, struct arena *arena,
-                   struct span names[STORE_KEYWORDS_MAX])
+/* The numbers that had another name. */
+static uint64_t find_renamed(const struct store_view *v, const struct span *names, unsigned count)
 {
-    struct keyword_job job = {.arena = arena, .names = names};
+    uint64_t renamed = 0;
 
-    return account_run(a, TASK_POOL_STORE, copy_names_job, &job);
+    for (unsigned i = 0; i < v->keyword_count; i++) {
+        if (v->keywords[i].p != NULL && (i >= count || !span_eq(v->keywords[i], names[i])))
+            renamed |= 1ULL << i;
+    }
+    return renamed;
 }
 
-static int find_keyword(struct index_txn *t, void *arg)
+int view_read_keywords(struct index_txn *t, struct store_view *v)
 {
-    struct keyword_job *job = arg;
-    struct span names[STORE_KEYWORDS_MAX];
+    unsigned count = t->meta.keywords < STORE_KEYWORDS_MAX ? t->meta.keywords : STORE_KEYWORDS_MAX;
+    struct span names[STORE_KEYWORDS_MAX], *copy;
+    uint64_t renamed;
+    uint32_t edition;
+    int rc = index_keyword_edition(t, &edition);
 
+    if (rc < 0 || (edition == v->own->edition && count == v->keyword_count))
+        return rc;
     read_names(t, names);
-    return find_name(names, job->name, &job->number);
+    copy = copy_names(names, count);
+    if (copy == NULL)
+        return -ENOMEM;
+    /* Messages that have the new names are read after this. What is expunged, but not yet
+     * told, is not read again, and has the old names no more. */
+    renamed = find_renamed(v, names, count);
+    for (size_t i = 0; renamed != 0 && i < v->messages.len; i++)
+        v->messages.items[i].keywords &= ~renamed;
+    view_forget_keywords(v);
+    v->keywords = copy;
+    v->keyword_count = count;
+    v->own->is_renamed |= edition != v->own->edition;
+    v->own->edition = edition;
+    return 0;
 }
 
-static int find_keyword_job(struct store_account *a, void *arg)
+void view_forget_keywords(struct store_view *v)
 {
-    return account_view(a, find_keyword, arg);
-}
-
-int store_keyword(struct store_account *a, struct span name, unsigned *number)
-{
-    struct keyword_job job = {.name = name};
-    int rc = account_run(a, TASK_POOL_STORE, find_keyword_job, &job);
-
-    if (rc == 0)
-        *number = job.number;
-    return rc;
+    free(v->keywords);
+    v->keywords = NULL;
+    v->keyword_count = 0;
 }
 
 /* --- making --- */

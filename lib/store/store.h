@@ -33,7 +33,7 @@ enum store_flag {
 
 /* Keywords are numbered per account (0..STORE_KEYWORDS_MAX-1), names kept in the
  * account's journal. When all numbers have names, a new name takes a number that no message
- * has. So changes name their keywords; a number is good for what was just read. */
+ * has. So changes name their keywords; a number means something in its view only. */
 enum { STORE_KEYWORDS_MAX = 64 };
 
 /* Zero means the default throughout. */
@@ -131,6 +131,8 @@ struct store_view {
     uint64_t uidnext;
     ARRAY(struct store_message) messages; /* by UID */
     ARRAY(uint32_t) recent;               /* UIDs that are \Recent in this session */
+    struct span *keywords;                /* names by the numbers in messages; p NULL: none */
+    unsigned keyword_count;               /* 0 when parked */
     bool is_read_only;
     bool is_parked;             /* messages is empty until the next refresh */
     struct store_view_own *own; /* the library's */
@@ -141,6 +143,8 @@ TASK_WAITS int store_view_open(struct store_account *a, uint32_t mailbox, bool r
 void store_view_close(struct store_view *v); /* NULL is allowed */
 /* Index of the first message that is not below uid; messages.len when there is none. */
 size_t store_view_find(const struct store_view *v, uint32_t uid);
+/* The bit that messages of the view have for a keyword; 0: none has it. */
+uint64_t store_view_keyword(const struct store_view *v, struct span name);
 /* For a session that waits (IDLE, or nothing to do): keeps only the list of UIDs, a
  * few octets per run of them, and closes the account's files when every view of it is
  * parked. store_view_refresh() loads messages again and still reports exactly what
@@ -161,12 +165,6 @@ struct store_news {
 };
 TASK_WAITS int store_view_refresh(struct store_view *v, bool may_expunge, struct store_news *news);
 void store_news_free(struct store_news *n);
-
-/* Keyword names of the account by number; NULL-name entries are unused. */
-TASK_WAITS int store_keywords(struct store_account *a, struct arena *arena,
-                              struct span names[STORE_KEYWORDS_MAX]);
-/* The number of a keyword. ERR_NOT_FOUND. */
-TASK_WAITS int store_keyword(struct store_account *a, struct span name, unsigned *number);
 
 /* Finished strings made at delivery: IMAP ENVELOPE and BODYSTRUCTURE (BODY is
  * derived by the reader). From the arena. A message that is gone has envelope.p NULL.
@@ -234,7 +232,7 @@ struct store_flag_change {
     uint32_t flags;
     const struct span *keywords; /* by name; new ones are made, but not for removing them */
     size_t keyword_count;
-    uint64_t keyword_bits;    /* filled in, as in struct store_message */
+    uint64_t keyword_bits;    /* filled in, as the view will have them after a refresh */
     uint64_t unchanged_since; /* 0: unconditional */
 };
 /* Changes the messages of uids (ascending) that still exist; those that did not

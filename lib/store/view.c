@@ -141,12 +141,13 @@ static int load(struct index_txn *t, void *arg)
     v->uidvalidity = box->uidvalidity;
     v->modseq = box->modseq;
     v->uidnext = box->uidnext;
-    rc = index_keyword_edition(t, &v->own->edition);
-    if (rc < 0)
-        return rc;
     v->own->last_uid = 0;
     job->recent = box->recent;
     array_clear(&v->messages);
+    rc = view_read_keywords(t, v);
+    if (rc < 0)
+        return rc;
+    v->own->is_renamed = false; /* nobody knows older ones */
     if (box->messages > v->messages.cap && box->messages <= UINT32_MAX) {
         struct store_message *items = calloc(box->messages, sizeof(*items));
         if (items == NULL)
@@ -206,6 +207,7 @@ void store_view_close(struct store_view *v)
     store_close(v->account);
     array_free(&v->messages);
     array_free(&v->recent);
+    view_forget_keywords(v);
     array_free(&v->own->gone);
     str_fini(&v->own->parked);
     free(v->own);
@@ -285,6 +287,7 @@ void store_view_park(struct store_view *v)
     v->own->parked = exact;
     array_free(&v->messages);
     array_free(&v->own->gone);
+    view_forget_keywords(v);
     v->is_parked = true;
     v->account->awake--;
     store_rest(v->account);
@@ -410,7 +413,6 @@ static int read_news(struct index_txn *t, void *arg)
     struct store_view *v = job->view;
     struct index_box *box;
     uint64_t modseq, uidnext;
-    uint32_t edition;
     int rc = index_box(t, v->mailbox, &box);
 
     if (rc == 0 && !box->is_selectable)
@@ -418,11 +420,9 @@ static int read_news(struct index_txn *t, void *arg)
     if (rc == 0 && box->uidvalidity != v->uidvalidity)
         rc = -ESTALE;
     if (rc == 0)
-        rc = index_keyword_edition(t, &edition);
+        rc = view_read_keywords(t, v);
     if (rc < 0)
         return rc;
-    job->news->keywords_changed = edition != v->own->edition;
-    v->own->edition = edition;
     if (box->modseq == v->modseq && !v->is_parked) {
         job->first_new = v->messages.len;
         return 0;
@@ -518,6 +518,10 @@ static int refresh_job(struct store_account *a, void *arg)
         rc = report_expunged(v, job->news, &job->first_new);
     if (rc == 0 && job->has_news)
         rc = report_changed(v, job->news, job->before, job->first_new);
+    if (rc == 0) {
+        job->news->keywords_changed = v->own->is_renamed;
+        v->own->is_renamed = false;
+    }
     return rc;
 }
 

@@ -12,7 +12,8 @@ struct uid_list {
 
 struct store_view_own {
     uint32_t last_uid;    /* UIDs above are not in the view yet */
-    uint32_t edition;     /* of the keywords' names */
+    uint32_t edition;     /* of the keywords' names, also when parked */
+    bool is_renamed;      /* the edition has changed, and nobody was told yet */
     struct uid_list gone; /* expunged, but not yet told: still in messages */
     struct str parked;    /* the UIDs of a parked view */
 };
@@ -27,5 +28,10 @@ struct view_job {
     size_t first_new; /* position of the first arrival */
     size_t recent_known;
 };
+
+/* Bring the names of keywords to the edition of the transaction, before the messages that
+ * are read in it: a number in the view's messages means the name that the view has. */
+int view_read_keywords(struct index_txn *t, struct store_view *v);
+void view_forget_keywords(struct store_view *v);
 
 #endif

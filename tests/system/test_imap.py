@@ -324,6 +324,79 @@ def test_a_keyword_that_nobody_uses_makes_room(lab, raw):
     assert lab.tool("waypost", "mailbox", "verify", lab.address("u14")) == (0, "")
 
 
+def test_a_reused_number_is_no_other_keyword(lab, raw):
+    """A session's numbers mean the names that they had when it last heard of changes."""
+    client, other, idler = raw("u12"), raw("u12"), raw("u12")
+    names = [b"a%d" % i for i in range(64)]
+    for _ in range(3):
+        append(client)
+    client.command(b"SELECT INBOX")
+    assert client.command(b"STORE 1 +FLAGS (" + b" ".join(names) + b")")[-1].startswith(b"t OK")
+    for session in (other, idler):
+        session.command(b"SELECT INBOX")
+
+    def replace(old, new, number):
+        for command in (b"STORE 1 -FLAGS %s" % old, b"STORE %d +FLAGS %s" % (number, new)):
+            assert client.command(command)[-1].startswith(b"t OK")
+
+    def told(lines, number):
+        found = [line for line in lines if line.startswith(b"* %d FETCH (FLAGS (" % number)]
+        assert len(found) == 1, lines
+        return re.search(rb"FLAGS \((.*?)\)", found[0])[1].split()
+
+    def found(command):
+        lines = other.command(command)
+        return next(line.split()[2:] for line in lines if line.startswith(b"* SEARCH")), lines
+
+    # SEARCH is about what the session knew; then it hears of the rest.
+    replace(b"a6", b"Junk", 2)
+    numbers, lines = found(b"SEARCH KEYWORD Junk")
+    assert numbers == [] and b"Junk" in told(lines, 2) and b"a6" not in told(lines, 1)
+    assert found(b"SEARCH KEYWORD Junk")[0] == [b"2"]
+    replace(b"a7", b"Work", 3)
+    assert found(b"SEARCH UNKEYWORD Work")[0] == [b"1", b"2", b"3"]
+    assert found(b"SEARCH UNKEYWORD Work")[0] == [b"1", b"2"]
+    # So is FETCH.
+    replace(b"a8", b"Home", 3)
+    lines = other.command(b"FETCH 1 FLAGS")
+    assert b"a8" in told(lines[:1], 1) and b"Home" not in told(lines[:1], 1)
+    assert b"a8" not in told(lines[1:], 1) and b"Home" in told(lines[1:], 3)
+    # Silence is about the names, not the numbers.
+    replace(b"a9", b"Next", 1)
+    flags = told(other.command(b"STORE 1 +FLAGS.SILENT (\\Flagged)"), 1)
+    assert b"Next" in flags and b"a9" not in flags and b"\\Flagged" in flags
+    # A message that is expunged, and not yet told so, gets no new name.
+    other.command(b"NOOP")
+    client.command(b"STORE 1 +FLAGS (\\Deleted)")
+    client.command(b"EXPUNGE")
+    client.command(b"STORE 1 +FLAGS (%s)" % b" ".join(b"b%d" % i for i in range(60)))
+    assert found(b"SEARCH KEYWORD b0")[0] == []
+    assert found(b"SEARCH KEYWORD b0")[0] == [b"2"]
+    lines = other.command(b"FETCH 1 FLAGS")
+    assert not any(name.startswith(b"b") for name in told(lines, 1))
+    # A copy takes the names along; a view that was put away reads them again.
+    client.command(b"CREATE kept")
+    assert client.command(b"COPY 1 kept")[-1].startswith(b"t OK")
+    lines = idler.command(b"SELECT kept")
+    assert any(line.startswith(b"* FLAGS ") and b" Junk" in line and b" b0" in line for line in lines)
+    idler.send(b"i IDLE\r\n")
+    assert idler.line().startswith(b"+ ")
+    time.sleep(2.5)
+    client.command(b"STORE 1 -FLAGS b1")
+    client.command(b"SELECT kept")
+    assert client.command(b"STORE 1 -FLAGS b1")[-1].startswith(b"t OK")
+    assert client.command(b"STORE 1 +FLAGS last")[-1].startswith(b"t OK")
+    idler.send(b"DONE\r\n")
+    lines = []
+    while not lines or not lines[-1].startswith(b"i "):
+        lines.append(idler.line())
+    assert any(line.startswith(b"* FLAGS ") and b" last" in line and b" b1 " not in line
+               for line in lines), lines
+    lines = idler.command(b"FETCH 1 FLAGS")
+    assert {b"Junk", b"b0", b"last"} <= set(told(lines, 1)) and b"b1" not in told(lines, 1)
+    assert lab.tool("waypost", "mailbox", "verify", lab.address("u12")) == (0, "")
+
+
 def test_a_client_that_vanishes_in_append_is_no_error(lab, raw):
     client = raw("u16")
     client.send(b"t APPEND INBOX {100000+}\r\n" + b"x" * 5000)

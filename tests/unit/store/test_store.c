@@ -591,15 +591,21 @@ static void test_mailboxes(void **state)
     run(mailboxes_main, NULL);
 }
 
-/* The name that keyword number has; empty: none. */
+static void check_keyword(const struct store_view *v, unsigned number, const char *want)
+{
+    assert_true(number < v->keyword_count);
+    assert_true(span_eq(v->keywords[number], span_cstr(want)));
+    assert_true(store_view_keyword(v, span_cstr(want)) == 1ULL << number);
+}
+
+/* The name that a number has now. */
 static void check_name(struct store_account *a, unsigned number, const char *want)
 {
-    struct span names[STORE_KEYWORDS_MAX];
-    struct arena arena = {0};
+    struct store_view *v;
 
-    assert_int_equal(store_keywords(a, &arena, names), 0);
-    assert_true(span_eq(names[number], span_cstr(want)));
-    arena_reset(&arena);
+    assert_int_equal(store_view_open(a, STORE_INBOX, true, &v), 0);
+    check_keyword(v, number, want);
+    store_view_close(v);
 }
 
 static void keywords_main(void *arg)
@@ -608,20 +614,19 @@ static void keywords_main(void *arg)
     uint32_t uids[2] = {append_message(a, STORE_INBOX, 1, 0), append_message(a, STORE_INBOX, 2, 0)};
     struct store_view *v = open_view(a, STORE_INBOX);
     struct store_news news;
-    unsigned number;
     char name[16];
 
-    assert_int_equal(store_keyword(a, SPAN_LIT("$Junk"), &number), ERR_NOT_FOUND);
     assert_int_equal(set_flags(v, uids, 1, STORE_FLAGS_REMOVE, 0, "$Junk"), 0);
-    assert_int_equal(store_keyword(a, SPAN_LIT("$Junk"), &number), ERR_NOT_FOUND);
+    check_refresh(v, true, "");
+    assert_int_equal(v->keyword_count, 0);
     assert_int_equal(set_flags(v, uids, 1, STORE_FLAGS_ADD, 0, "$Junk $JUNK"), 0);
-    assert_int_equal(store_keyword(a, SPAN_LIT("$jUNK"), &number), 0);
-    assert_int_equal(number, 0);
+    assert_int_equal(store_view_keyword(v, SPAN_LIT("$jUNK")), 0);
+    check_refresh(v, true, "*1");
+    assert_int_equal(store_view_keyword(v, SPAN_LIT("$jUNK")), 1);
     for (unsigned i = 1; i < STORE_KEYWORDS_MAX; i++) {
         snprintf(name, sizeof(name), "k%u", i);
         assert_int_equal(set_flags(v, uids, 1, STORE_FLAGS_ADD, 0, name), 0);
-        assert_int_equal(store_keyword(a, span_cstr(name), &number), 0);
-        assert_int_equal(number, i);
+        check_name(a, i, name);
     }
     check_name(a, 63, "k63");
     assert_int_equal(set_flags(v, uids + 1, 1, STORE_FLAGS_ADD, 0, "more"), ERR_LIMIT);
@@ -651,6 +656,52 @@ static void keywords_main(void *arg)
     store_close(a);
 }
 
+/* A view that was not refreshed keeps the names that its messages' numbers had. */
+static void older_names_main(void *arg)
+{
+    struct store_account *a = open_account("u1");
+    uint32_t uids[2] = {append_message(a, STORE_INBOX, 1, 0), append_message(a, STORE_INBOX, 2, 0)};
+    struct store_view *v = open_view(a, STORE_INBOX), *old, *parked;
+    struct store_news news;
+    char name[16];
+
+    for (unsigned i = 0; i < STORE_KEYWORDS_MAX; i++) {
+        snprintf(name, sizeof(name), "k%u", i);
+        assert_int_equal(set_flags(v, uids, 1, STORE_FLAGS_ADD, 0, name), 0);
+    }
+    old = open_view(a, STORE_INBOX);
+    parked = open_view(a, STORE_INBOX);
+    store_view_park(parked);
+    assert_int_equal(parked->keyword_count, 0);
+    assert_int_equal(store_expunge(v, uids, 1, true), 0);
+    assert_int_equal(set_flags(v, uids + 1, 1, STORE_FLAGS_ADD, 0, "new"), 0);
+    check_name(a, 0, "new");
+    check_keyword(old, 0, "k0");
+    assert_int_equal(store_view_keyword(old, SPAN_LIT("new")), 0);
+    /* The message that is expunged, but not yet told, does not get the new name. */
+    assert_int_equal(store_view_refresh(old, false, &news), 0);
+    assert_true(news.keywords_changed);
+    store_news_free(&news);
+    check_keyword(old, 0, "new");
+    check_keyword(old, 1, "k1");
+    assert_int_equal(old->messages.len, 2);
+    assert_true(old->messages.items[0].keywords == ~1ULL);
+    assert_int_equal(old->messages.items[1].keywords, 1);
+    assert_int_equal(store_view_refresh(parked, true, &news), 0);
+    assert_true(news.keywords_changed);
+    store_news_free(&news);
+    check_keyword(parked, 0, "new");
+    store_view_close(parked);
+    store_view_close(old);
+    store_view_close(v);
+    store_close(a);
+}
+
+static void test_older_names(void **state)
+{
+    run(older_names_main, NULL);
+}
+
 static void test_keywords(void **state)
 {
     run(keywords_main, NULL);
@@ -672,6 +723,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_copy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_mailboxes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_keywords, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_older_names, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
