@@ -1,7 +1,10 @@
 """Preparing a machine: what make install makes and leaves alone, and the users."""
 import os
+import pwd
 import re
+import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -108,3 +111,49 @@ def test_users_are_made_once(tmp_path):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout
     assert done.stdout.split()[-1] == str(users)
+
+
+@pytest.fixture
+def fresh_host():
+    """The installed programs and their configuration as shipped; what is added says only where files are
+    on this host, and that no port is taken."""
+    path = tempfile.mkdtemp(prefix="waypost-host.")
+    os.chmod(path, 0o755)
+    install(path)
+    config = os.path.dirname(conf_file(path, "main.cf"))
+    os.makedirs(f"{path}/mbox", mode=0o755)
+    added = [f"daemon_directory = {path}{LIBEXECDIR}", f"command_directory = {path}{SBINDIR}",
+             f"queue_directory = {path}/spool", f"data_directory = {path}/data", f"store_directory = {path}/mail",
+             f"maillog_file = {path}/log", f"maillog_file_prefixes = {path}", f"mail_spool_directory = {path}/mbox",
+             f"alias_maps = texthash:{path}/aliases", "myhostname = host.fresh.test"]
+    if os.getuid() == 0:
+        subprocess.run([os.path.join(suite.ROOT, "tools/install-users")], check=True)
+    else:
+        added.append(f"mail_owner = {pwd.getpwuid(os.getuid()).pw_name}")
+    with open(f"{path}/aliases", "w", encoding="ascii") as out:
+        out.write("postmaster root\n")
+    names = "|".join(line.partition(" ")[0] for line in added)
+    main = re.sub(rf"^(?:{names}) =.*\n", "", read(config, "main.cf"), flags=re.M)
+    with open(f"{config}/main.cf", "w", encoding="ascii") as out:
+        out.write(main + "\n".join(added) + "\n")
+    master = re.sub(r"^\S+ +inet .*\n(?: .*\n)*", "", read(config, "master.cf"), flags=re.M)
+    with open(f"{config}/master.cf", "w", encoding="ascii") as out:
+        out.write(master)
+    waypost = [f"{path}{SBINDIR}/waypost", "-c", config]
+    # Not through a pipe: the instance would hold it open.
+    assert subprocess.run([*waypost, "start"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          check=False, timeout=60).returncode == 0
+    yield path, config
+    subprocess.run([*waypost, "stop"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=60)
+    shutil.rmtree(path)
+
+
+def test_mail_to_root_stays_on_a_host_as_shipped(fresh_host):
+    path, config = fresh_host
+    user = pwd.getpwuid(os.getuid()).pw_name
+    subprocess.run([f"{path}{SBINDIR}/sendmail", "-C", config, user],
+                   input=b"Subject: fresh\n\nfrom cron\n", check=True, timeout=60)
+    line = suite.wait_for(lambda: next((line for line in read(path, "log").splitlines() if "status=" in line), None)
+                          if os.path.exists(f"{path}/log") else None, explain=lambda: read(path, "log"))
+    assert f"to=<{user}@host.fresh.test>" in line and "relay=local" in line and "status=sent" in line, line
+    assert "from cron" in read(path, "mbox", user)
