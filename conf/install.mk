@@ -3,6 +3,8 @@
 CONFDIR ?= $(SYSCONFDIR)/postfix
 UNITDIR ?= $(if $(filter /usr,$(PREFIX)),/lib,$(PREFIX)/lib)/systemd/system
 SYSUSERSDIR ?= $(if $(filter /usr,$(PREFIX)),/usr,$(PREFIX))/lib/sysusers.d
+# Where programs look for sendmail that know no other place; as Debian's postfix has it.
+LIBSENDMAIL ?= $(PREFIX)/lib/sendmail
 TMPFILESDIR ?= $(if $(filter /usr,$(PREFIX)),/usr,$(PREFIX))/lib/tmpfiles.d
 INSTALL ?= install
 
@@ -18,6 +20,8 @@ install: all
 		$(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR)
 	for p in $(INSTALL_USER_TOOLS); do $(INSTALL) -m 755 $(BUILD)/bin/$$p $(DESTDIR)$(BINDIR)/ || exit 1; done
 	for p in $(INSTALL_TOOLS); do $(INSTALL) -m 755 $(BUILD)/bin/$$p $(DESTDIR)$(SBINDIR)/ || exit 1; done
+	$(INSTALL) -d $(dir $(DESTDIR)$(LIBSENDMAIL))
+	ln -sfr $(DESTDIR)$(SBINDIR)/sendmail $(DESTDIR)$(LIBSENDMAIL)
 	for p in $(INSTALL_SERVICES); do $(INSTALL) -m 755 $(BUILD)/bin/$$p $(DESTDIR)$(LIBEXECDIR)/ || exit 1; done
 	for f in main.cf master.cf; do \
 		[ -e $(DESTDIR)$(CONFDIR)/$$f ] || $(INSTALL) -m 644 conf/$$f $(DESTDIR)$(CONFDIR)/ || exit 1; done

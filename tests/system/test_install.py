@@ -69,6 +69,12 @@ def test_programs_are_where_their_defaults_say(root):
         assert os.access(root + path, os.X_OK), path
 
 
+def test_sendmail_is_below_lib_too(root):
+    path = f"{root}{PREFIX}/lib/sendmail"
+    assert os.path.realpath(path) == os.path.realpath(f"{root}{SBINDIR}/sendmail")
+    assert not os.path.isabs(os.readlink(path))
+
+
 def test_unit_and_lists_name_what_was_installed(root):
     unit = read(find(root, "waypost.service")[0])
     for path in re.findall(r"^Exec\w+=(\S+)", unit, re.M):
