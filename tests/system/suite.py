@@ -40,11 +40,18 @@ class Lab:
     def _lab(self, verb):
         # Not through a pipe: the instance would hold it open.
         with tempfile.TemporaryFile("w+") as out:
-            done = subprocess.run([LAB, verb, self.directory], stdout=out, stderr=out,
-                                  stdin=subprocess.DEVNULL, env=self.environ, check=False, timeout=90)
+            process = subprocess.Popen([LAB, verb, self.directory], stdout=out, stderr=out,
+                                       stdin=subprocess.DEVNULL, env=self.environ)
+            try:
+                code = process.wait(90)
+            except BaseException:
+                # Killed, it would leave behind what it has begun.
+                process.terminate()
+                process.wait(60)
+                raise
             out.seek(0)
             text = out.read()
-        assert done.returncode == 0, text
+        assert code == 0, text
         return text
 
     def __getattr__(self, name):

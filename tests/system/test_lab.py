@@ -1,5 +1,6 @@
 """tests/lab by itself: what it promises to whoever calls it."""
 import os
+import socket
 import stat
 import subprocess
 import tempfile
@@ -48,6 +49,14 @@ def processes_of(path):
     return found
 
 
+def command_line(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as text:
+            return text.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def test_lab_comes_up_again_with_its_mail_after_kill_9_of_everything(directory):
     assert lab("start", directory) == (0, "")
     before = values(directory)
@@ -87,6 +96,68 @@ def test_lab_without_a_build_leaves_nothing(directory):
     code, text = lab("start", directory, LAB_BUILD="/nonexistent")
     assert code == 1 and "no build in /nonexistent" in text
     assert os.listdir(directory) == []
+
+
+def test_lab_refuses_a_path_that_main_cf_cannot_hold(directory):
+    for name in ("with blank", "with,comma", "with$dollar"):
+        code, text = lab("start", os.path.join(directory, name))
+        assert code == 1 and "no blanks" in text and "Traceback" not in text
+    assert os.listdir(directory) == []
+
+
+def test_lab_that_fails_to_start_leaves_nothing_running(directory):
+    conf = os.path.join(directory, "extra.cf")
+    with open(conf, "w", encoding="ascii") as out:
+        out.write("smtpd_sender_restrictions = no_such_restriction\n")
+    code, text = lab("start", directory, LAB_CONF=conf)
+    assert code == 1 and "no_such_restriction" in text
+    suite.wait_for(lambda: not processes_of(directory))
+
+
+def test_lab_ended_by_a_signal_leaves_nothing_running(directory):
+    for number in (1, 15):
+        process = subprocess.Popen([suite.LAB, "start", directory], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        suite.wait_for(lambda: any("dnsd" in command_line(pid) for pid in processes_of(directory)))
+        process.send_signal(number)
+        assert process.wait(60) == 1
+        suite.wait_for(lambda: not processes_of(directory))
+
+
+def test_lab_that_runs_is_not_disturbed_by_a_second_start(directory):
+    try:
+        assert lab("start", directory) == (0, "")
+        code, text = lab("start", directory)
+        assert code == 1 and "runs already" in text
+        deliver(directory, 1)
+        assert any("dnsd" in command_line(pid) for pid in processes_of(directory))
+    finally:
+        lab("stop", directory)
+
+
+def test_lab_notices_that_its_dns_server_does_not_answer(directory):
+    assert lab("start", directory) == (0, "")
+    lab("stop", directory)
+    suite.wait_for(lambda: not processes_of(directory))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", int(values(directory)["DNS_PORT"])))
+        code, text = lab("start", directory)
+    assert code == 1 and "not answering: DNS_PORT" in text and "in use" in text
+    assert not processes_of(directory)
+
+
+def test_stop_ends_no_other_labs_dns_server(directory):
+    with tempfile.TemporaryDirectory(prefix="waypost-lab.") as other:
+        try:
+            assert lab("start", directory) == (0, "") and lab("start", other) == (0, "")
+            theirs = [pid for pid in processes_of(other) if "dnsd" in command_line(pid)]
+            with open(os.path.join(directory, "dns.pid"), "w", encoding="ascii") as out:
+                out.write(f"{theirs[0]}\n")
+            lab("stop", directory)
+            suite.wait_for(lambda: not processes_of(directory))
+            assert "dnsd" in command_line(theirs[0])
+        finally:
+            lab("stop", directory)
+            lab("stop", other)
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root's services need to get through")
