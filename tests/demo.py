@@ -3,6 +3,7 @@
 
 KEEP=1 leaves both instances running and prints how to reach them.
 """
+import email
 import glob
 import itertools
 import os
@@ -27,6 +28,7 @@ REMOTE = "u3@internet.test"
 LINE_LIMIT = 998  # RFC 5321 4.5.3.1.6
 PER_KIND = 3
 TRACE = ("Return-Path", "Delivered-To", "Received")
+ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 MAY_BE_ADDED = {"Date", "From", "Message-Id"}  # where a message has none
 
 
@@ -37,9 +39,9 @@ def say(text=""):
 # --- the messages ---
 
 def kind_of(data):
-    header, _, body = data.replace(b"\r\n", b"\n").partition(b"\n\n")
+    parts = list(email.message_from_bytes(data).walk())
     lowered = data.lower()
-    if not body or b": " not in header[:200]:
+    if any(part.defects for part in parts) or not parts[0].get_payload():
         return "broken"
     if lowered.count(b"content-type: multipart/") > 1:
         return "nested multipart"
@@ -58,15 +60,85 @@ def on_the_wire(data):
     return b"".join(line + b"\r\n" for line in lines)
 
 
-def oddity_of(wire):
-    """Why a message cannot arrive as it was sent (RFC 5321 2.3.8, 4.5.3.1.6), or nothing."""
-    if b"\0" in wire:
-        return "NUL"
-    if b"\r" in wire.replace(b"\r\n", b""):
-        return "bare CR"
-    if any(len(line) > LINE_LIMIT for line in wire.split(b"\r\n")):
-        return "line over 998 octets"
-    return ""
+# --- what has to become of a message that cannot arrive as it was sent ---
+#
+# Each function returns the octets that have to arrive, and the sentences that say so to the reader.
+
+def change_bare_cr(wire):
+    """RFC 5321 2.3.8; cleanup_replace_stray_cr_lf."""
+    changed, count = re.subn(rb"\r(?!\n)", b" ", wire)
+    return changed, [f"bare CR ({count}): a blank each"] if count else []
+
+
+def end_header(wire):
+    """A header ends in front of what is no header field (RFC 5322 2.2)."""
+    at, told = 0, []
+    if re.match(rb">*From ", wire, re.I):
+        wire, told = b"X-Mailbox-Line: " + wire, ["line 1 is a mailbox' From line: it became X-Mailbox-Line:"]
+    for number, line in enumerate(wire.split(b"\r\n")[:-1], 1):
+        is_folded = number > 1 and line[:1] in (b" ", b"\t")
+        if not line:
+            break
+        if not is_folded and not re.match(rb"[!-9;-~]+[ \t]*:", line):
+            return (wire[:at] + b"\r\n" + wire[at:],
+                    told + [f"line {number} is no header field: a blank line ends the header in front of it"])
+        at += len(line) + 2
+    return wire, told
+
+
+def change_nul_for_imap(wire):
+    """RFC 3501 4.3: no NUL in a literal."""
+    return wire.replace(b"\0", b"\x80"), [f"NUL ({wire.count(0)}): octet 0x80 each, as IMAP has no NUL"] if 0 in wire else []
+
+
+def change_nul_for_smtp(wire):
+    """Who takes NULs out must not find a dot, or something else, at the start of the line."""
+    changed, count = re.subn(rb"(^|\r\n)\0", rb"\1 ", wire)
+    told = [f"NUL at the start of a line ({count}): a blank each"] if count else []
+    return changed, told + ([f"NUL ({changed.count(0)}): as sent"] if 0 in changed else [])
+
+
+def break_long_lines(wire):
+    """RFC 5321 4.5.3.1.6; smtp_line_length_limit."""
+    lines, told = wire.split(b"\r\n"), []
+    for number, line in enumerate(lines):
+        if len(line) > LINE_LIMIT:
+            pieces = [line[:LINE_LIMIT]]
+            for at in range(LINE_LIMIT, len(line), LINE_LIMIT - 1):
+                pieces.append(b" " + line[at:at + LINE_LIMIT - 1])
+            lines[number] = b"\r\n".join(pieces)
+            told.append(f"line {number + 1} of {len(line)} octets: broken into {len(pieces)} of at most {LINE_LIMIT}, "
+                        "each further one behind a blank")
+    return b"\r\n".join(lines), told
+
+
+def keep_long_lines(wire):
+    count = sum(len(line) > LINE_LIMIT for line in wire.split(b"\r\n"))
+    return wire, [f"lines over {LINE_LIMIT} octets ({count}): as sent"] if count else []
+
+
+BECOMES = {  # here, and behind SMTP
+    "IMAPS": (change_bare_cr, end_header, keep_long_lines, change_nul_for_imap),
+    "POP3S": (change_bare_cr, end_header, change_nul_for_smtp, break_long_lines),
+}
+
+
+def arrives_as(wire, where):
+    told = []
+    for change in BECOMES[where]:
+        wire, more = change(wire)
+        told += more
+    return wire, told
+
+
+def oddities_of(wire):
+    """Why a message cannot arrive as it was sent."""
+    return [name for name, is_odd in (
+        ("NUL", b"\0" in wire),
+        ("bare CR", change_bare_cr(wire)[1]),
+        ("line over 998 octets", keep_long_lines(wire)[1]),
+        ("text in the header", end_header(wire)[1]),
+    ) if is_odd]
 
 
 def choose_messages():
@@ -77,7 +149,7 @@ def choose_messages():
     for path in own + paths:
         with open(path, "rb") as text:
             data = text.read()
-        kind = oddity_of(on_the_wire(data)) or kind_of(data)
+        kind = ", ".join(oddities_of(on_the_wire(data))) or kind_of(data)
         if path in own or counts.get(kind, 0) < PER_KIND:
             counts[kind] = counts.get(kind, 0) + (path not in own)
             chosen.append((os.path.basename(path), kind, on_the_wire(data)))
@@ -198,28 +270,30 @@ def below_added(copy, first_line):
 
 
 def first_difference(copy, wire):
-    """The first line that is not as it was sent, for the reader."""
-    sent_lines = wire.split(b"\r\n")
-    pairs = itertools.zip_longest(sent_lines, below_added(copy, sent_lines[0]), fillvalue=b"")
-    number, sent, have = next(((i, a, b) for i, (a, b) in enumerate(pairs, 1) if a != b), (0, b"", b""))
-    start = max(0, len(os.path.commonprefix([sent, have])) - 10)
-    return (f"line {number} of {len(sent)} octets is one of {len(have)}: from octet {start} on "
-            f"{sent[start:start + 40]!r} became {have[start:start + 40]!r}")
+    """The first line that is not as it has to be, for the reader."""
+    due_lines = wire.split(b"\r\n")
+    pairs = itertools.zip_longest(due_lines, below_added(copy, due_lines[0]), fillvalue=b"")
+    number, due, have = next(((i, a, b) for i, (a, b) in enumerate(pairs, 1) if a != b), (0, b"", b""))
+    start = max(0, len(os.path.commonprefix([due, have])) - 10)
+    return (f"line {number} of {len(due)} octets is one of {len(have)}: from octet {start} on "
+            f"{due[start:start + 40]!r} became {have[start:start + 40]!r}")
 
 
 def check(name, where, copy, wire, hops):
     """Say what became of a message; whether that is what has to become of it."""
-    odd = oddity_of(wire)
     if copy is None:
         say(f"   MISSING {name}: not in {where}")
         return False
-    added = added_to(copy, wire, hops)
-    if added is not None:
-        say(f"   {where}: {len(wire)} octets as sent, below {', '.join(added)}")
-        return True
-    say(f"   {where}: {'changed; it has a ' + odd if odd else 'NOT AS SENT'}: "
-        f"{first_difference(copy, wire)}")
-    return bool(odd)
+    due, told = arrives_as(wire, where)
+    added = added_to(copy, due, hops)
+    if added is None:
+        say(f"   {where}: NOT AS IT HAS TO BE: {first_difference(copy, due)}")
+        return False
+    say(f"   {where}: {len(wire)} octets {'as sent' if due == wire else 'changed as below'}, "
+        f"below {', '.join(added)}")
+    for sentence in told:
+        say(f"      {sentence}")
+    return True
 
 
 def lines_about(log, queue_id):
@@ -261,7 +335,7 @@ def start_both(top, labs):
 
 
 def submit_all(lab, messages):
-    """(queue id by message name, whether all were taken that have to be)."""
+    """(queue id by message name, whether all were taken)."""
     say(f"\nSubmitting {len(messages)} messages from {SENDER} to {LOCAL} and {REMOTE}, each over\n"
         f"STARTTLS with AUTH on port {lab.SUBMISSION_PORT}:\n")
     ids, ok = {}, True
@@ -270,8 +344,8 @@ def submit_all(lab, messages):
         try:
             answer = send(lab, wire)
         except (RuntimeError, smtplib.SMTPException, OSError, StopIteration, subprocess.TimeoutExpired) as error:
-            say(f"   {name} ({kind}) by {title}: refused: {error}")
-            ok = ok and bool(oddity_of(wire))
+            say(f"   {name} ({kind}) by {title}: REFUSED: {error}")
+            ok = False
             continue
         ids[name] = answer.split("queued as ")[1].split()[0]
         say(f"   {name} ({kind}, {len(wire)} octets) by {title}: queued as {ids[name]}")
@@ -288,7 +362,7 @@ def demonstrate(lab, internet):
     ok &= len(here) == len(there) == len(sent)
     for instance in (lab, internet):
         suite.wait_for(lambda: "Mail queue is empty" in instance.tool("postqueue", "-p")[1], 20)
-    for name, kind, wire in sorted(sent, key=lambda message: bool(oddity_of(message[2]))):
+    for name, kind, wire in sorted(sent, key=lambda message: bool(oddities_of(message[2]))):
         say(f"   {name} ({kind})")
         ok &= check(name, "IMAPS", find_copy(here, ids[name]), wire, 1)
         ok &= check(name, "POP3S", find_copy(there, ids[name]), wire, 2)
@@ -309,8 +383,9 @@ def keep(labs):
 def main():
     top = tempfile.mkdtemp(prefix="waypost-demo.")
     os.chmod(top, 0o755)
-    labs, ok, started = [], False, time.monotonic()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    labs, trouble, ok, started = [], [], False, time.monotonic()
+    for number in ENDING:
+        signal.signal(number, lambda *_: sys.exit(1))
     try:
         ok = demonstrate(*start_both(top, labs))
         if os.environ.get("KEEP"):
@@ -319,14 +394,18 @@ def main():
     except AssertionError as error:
         say(f"FAILED: {error}")
     finally:
-        # Whatever went wrong, nothing stays behind.
+        # Whatever went wrong, nothing stays behind, nor when the terminal has gone.
+        for number in ENDING:
+            signal.signal(number, signal.SIG_IGN)
         for lab in labs:
             try:
                 lab.stop()
             except (AssertionError, subprocess.TimeoutExpired) as error:
-                say(f"{lab.domain} did not stop: {error}")
+                trouble.append(f"{lab.domain} did not stop: {error}")
         if labs:
             shutil.rmtree(top, ignore_errors=True)
+    for line in trouble:
+        say(line)
     say(f"\nDemo {'passed' if ok else 'FAILED'} in {time.monotonic() - started:.0f} s.")
     sys.exit(0 if ok else 1)
 

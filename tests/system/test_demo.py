@@ -1,12 +1,18 @@
 """The demo: it shows what it claims, and notices when something is missing."""
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+
+import pytest
 
 import suite
 
 sys.path.insert(0, os.path.join(suite.ROOT, "tests"))
 import demo  # noqa: E402
+
+from test_lab import processes_of  # noqa: E402
 
 WIRE = b"Subject: one\r\n\r\nA line.\r\n"
 TRACE = (b"Return-Path: <a@example.test>\r\nDelivered-To: b@example.test\r\n"
@@ -59,6 +65,60 @@ def test_empty_message_is_not_found_in_any_other():
 def test_copy_is_found_by_its_queue_id():
     assert demo.find_copy([b"Received: x id 9\r\n\r\n", TRACE + WIRE], "4jcS") == TRACE + WIRE
     assert demo.find_copy([TRACE + WIRE], "4jc") is None
+
+
+ODD = (b"stray\r\nSubject: one\r\n\r\na\0b\r\n\0c\rd\r\n" + b"x" * 2000 + b"\r\nlast\r\n")
+
+
+def test_each_oddity_is_named_and_changed_exactly():
+    assert demo.oddities_of(ODD) == ["NUL", "bare CR", "line over 998 octets", "text in the header"]
+    due, told = demo.arrives_as(ODD, "IMAPS")
+    assert due == b"\r\n" + ODD.replace(b"\0", b"\x80").replace(b"\rd", b" d")
+    assert [line.partition(":")[0] for line in told] == [
+        "bare CR (1)", "line 1 is no header field", "lines over 998 octets (1)", "NUL (2)"]
+    due, told = demo.arrives_as(ODD, "POP3S")
+    broken = b"x" * 998 + b"\r\n " + b"x" * 997 + b"\r\n " + b"x" * 5
+    assert due == b"\r\n" + ODD.replace(b"\n\0", b"\n ").replace(b"\rd", b" d").replace(b"x" * 2000, broken)
+    assert demo.arrives_as(WIRE, "IMAPS") == demo.arrives_as(WIRE, "POP3S") == (WIRE, [])
+    assert demo.arrives_as(b"From me\r\n" + WIRE, "IMAPS")[0] == b"X-Mailbox-Line: From me\r\n" + WIRE
+
+
+def test_odd_message_whose_body_was_lost_fails(capsys):
+    for where in ("IMAPS", "POP3S"):
+        due = demo.arrives_as(ODD, where)[0]
+        assert demo.check("odd", where, TRACE + due, ODD, 1)
+        assert not demo.check("odd", where, TRACE + due[:due.index(b"\r\n\r\n") + 4], ODD, 1)
+        assert not demo.check("odd", where, TRACE + due.replace(b"last", b"lost"), ODD, 1)
+        assert "NOT AS IT HAS TO BE: line" in capsys.readouterr().out
+
+
+def test_samples_show_each_kind():
+    kinds = {}
+    for sample in os.listdir(os.path.join(suite.ROOT, "tests/samples")):
+        with open(os.path.join(suite.ROOT, "tests/samples", sample), "rb") as text:
+            kinds[sample] = demo.kind_of(text.read())
+    assert kinds["broken.eml"] == "broken" and list(kinds.values()).count("broken") == 1
+    assert {"plain", "8-bit", "nested multipart", "attachments"} < set(kinds.values())
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+@pytest.mark.parametrize("word", ["Starting", "Submitting"])
+def test_demo_ended_by_a_signal_leaves_nothing(number, word):
+    top = tempfile.mkdtemp(prefix="waypost-demo.")
+    os.chmod(top, 0o755)
+    environ = {name: value for name, value in os.environ.items() if name != "KEEP"}
+    with subprocess.Popen([os.path.join(suite.ROOT, "tests/demo.py")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          env=dict(environ, TMPDIR=top)) as process:
+        while word.encode() not in process.stdout.readline():
+            assert process.poll() is None
+        if word == "Starting":
+            suite.wait_for(lambda: processes_of(top))
+        process.send_signal(number)
+        process.stdout.close()  # as when a terminal has gone
+        assert process.wait(90) != 0
+    suite.wait_for(lambda: not processes_of(top))
+    assert os.listdir(top) == []
+    os.rmdir(top)
 
 
 def test_difference_names_the_place():
