@@ -18,8 +18,9 @@ struct checker {
     const struct conf *c;
     const struct master_cf *m;
     struct conf_findings *findings;
-    struct span wanted; /* is this name referred to ... */
-    bool is_wanted;     /* ... yes */
+    struct span wanted;                           /* is this name referred to ... */
+    bool is_wanted;                               /* ... yes */
+    struct str without_tls[TLS_USE_IMPLICIT + 1]; /* names of services, by what it costs */
 };
 
 /* Something that is set, and where. */
@@ -284,36 +285,56 @@ static int check_restrictions(struct checker *k, const struct master_entry *entr
 /* A start without a certificate is legal: ports without TLS work. */
 static int check_certificate(struct checker *k, const struct master_entry *entry)
 {
-    static const char *const consequences[] = {
-        [TLS_USE_OFFERED] = "STARTTLS is not offered",
-        [TLS_USE_DEMANDED] = "clients cannot send mail, as STARTTLS is demanded and not offered",
-        [TLS_USE_IMPLICIT] = "connections are closed at once",
-    };
     const char *prefix = certificates_prefix(entry->command);
     struct conf *conf = NULL;
-    struct conf_finding *f;
     struct str why = {0};
     enum tls_use use = TLS_USE_NONE;
-    int error = 0;
 
     if (conf_overlay(&conf, k->c, entry->overrides, entry->override_count, &why) == 0 &&
         !certificates_are_named(conf, prefix))
         use = certificates_use(conf, entry);
     if (use != TLS_USE_NONE) {
-        f = array_push(&k->findings->list);
-        if (f != NULL) {
-            f->kind = CONF_NO_TLS;
-            str_printf(&f->text,
-                       "%s/master.cf, line %u: service %s cannot serve TLS, %s: no certificate is "
-                       "configured: set smtpd_tls_chain_files, or smtpd_tls_cert_file and "
-                       "smtpd_tls_key_file, in main.cf",
-                       conf_directory(k->c), entry->line, entry->name, consequences[use]);
-        }
-        error = f == NULL ? -ENOMEM : 0;
+        if (k->without_tls[use].len > 0)
+            str_append_cstr(&k->without_tls[use], ", ");
+        str_append_cstr(&k->without_tls[use], entry->name);
     }
     conf_free(conf);
     str_fini(&why);
-    return error;
+    return str_error(&k->without_tls[use]);
+}
+
+/* One finding for all services: it is one certificate that they lack. */
+static int report_certificates(struct checker *k)
+{
+    static const char *const consequences[] = {
+        [TLS_USE_OFFERED] = "STARTTLS is not offered",
+        [TLS_USE_DEMANDED] = "clients cannot send mail, as STARTTLS is demanded and not offered",
+        [TLS_USE_IMPLICIT] = "connections are closed at once",
+    };
+    struct conf_finding *f = NULL;
+
+    for (size_t use = TLS_USE_OFFERED; use <= TLS_USE_IMPLICIT; use++) {
+        if (k->without_tls[use].len == 0)
+            continue;
+        if (f == NULL) {
+            f = array_push(&k->findings->list);
+            if (f == NULL)
+                return -ENOMEM;
+            f->kind = CONF_NO_TLS;
+            str_printf(
+                &f->text,
+                "%s/main.cf: no certificate is configured, set smtpd_tls_chain_files, or "
+                "smtpd_tls_cert_file and smtpd_tls_key_file; services that cannot serve TLS: ",
+                conf_directory(k->c));
+        } else {
+            str_append_cstr(&f->text, "; ");
+        }
+        str_append(&f->text, str_span(&k->without_tls[use]));
+        str_append_cstr(&f->text, " (");
+        str_append_cstr(&f->text, consequences[use]);
+        str_append_cstr(&f->text, ")");
+    }
+    return f == NULL ? 0 : str_error(&f->text);
 }
 
 int conf_check(const struct conf *c, const struct master_cf *m, struct conf_findings *findings)
@@ -334,6 +355,10 @@ int conf_check(const struct conf *c, const struct master_cf *m, struct conf_find
         error = check_restrictions(&k, master_cf_at(m, i));
     for (size_t i = 0; error == 0 && m != NULL && i < master_cf_count(m); i++)
         error = check_certificate(&k, master_cf_at(m, i));
+    if (error == 0)
+        error = report_certificates(&k);
+    for (size_t use = TLS_USE_NONE; use <= TLS_USE_IMPLICIT; use++)
+        str_fini(&k.without_tls[use]);
     return error;
 }
 

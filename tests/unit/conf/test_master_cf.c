@@ -261,20 +261,29 @@ static void names_services_without_a_certificate(void **state)
 
     assert_finding("", smtp, -1, "");
     assert_finding("smtpd_tls_security_level = may\n", smtp, CONF_NO_TLS,
-                   "master.cf, line 1: service smtp cannot serve TLS, STARTTLS is not offered: no "
-                   "certificate is configured: set smtpd_tls_chain_files, or smtpd_tls_cert_file");
+                   "main.cf: no certificate is configured, set smtpd_tls_chain_files, or "
+                   "smtpd_tls_cert_file and smtpd_tls_key_file; services that cannot serve TLS: "
+                   "smtp (STARTTLS is not offered)");
     assert_finding("smtpd_use_tls = yes\n", smtp, CONF_NO_TLS, "STARTTLS is not offered");
     assert_finding("smtpd_tls_security_level = encrypt\n", smtp, CONF_NO_TLS, "cannot send mail");
     assert_finding("smtpd_tls_security_level = encrypt\nsmtpd_tls_cert_file = /c\n", smtp, -1, "");
     assert_finding("smtpd_tls_security_level = may\nsmtpd_tls_cert_file = none\n", smtp,
-                   CONF_NO_TLS, "service smtp");
-    assert_finding("", wrapper, CONF_NO_TLS, "service submissions cannot serve TLS, connections");
-    assert_finding("", imaps, CONF_NO_TLS,
-                   "service imaps cannot serve TLS, connections are closed");
+                   CONF_NO_TLS, "TLS: smtp (STARTTLS");
+    assert_finding("", wrapper, CONF_NO_TLS, "TLS: submissions (connections are closed");
+    assert_finding("", imaps, CONF_NO_TLS, "TLS: imaps (connections are closed at once)");
     assert_finding("tlsproxy_tls_chain_files = /c\n", imaps, -1, "");
     assert_finding("smtpd_tls_eccert_file = /c\n", imaps, -1, "");
     assert_finding("", "tlsproxy unix - - y - - tlsproxy\n", -1, "");
     assert_finding("", "imap inet n - y - - imap-login\n", CONF_NO_TLS, "STARTTLS is not offered");
+    /* One finding for all of them. */
+    assert_finding("smtpd_tls_security_level = may\n",
+                   "smtp inet n - y - - smtpd\nimaps inet n - y - - tlsproxy\n"
+                   "submission inet n - y - - smtpd -o smtpd_tls_security_level=encrypt\n"
+                   "imap inet n - y - - imap-login\npop3s inet n - y - - tlsproxy\n",
+                   CONF_NO_TLS,
+                   "TLS: smtp, imap (STARTTLS is not offered); submission (clients cannot send "
+                   "mail, as STARTTLS is demanded and not offered); imaps, pop3s (connections are "
+                   "closed at once)");
 }
 
 static void names_the_files_it_depends_on(void **state)
