@@ -46,7 +46,7 @@ static const struct param rows[] = {
      "Time without progress after which a service ends itself.",
      .note = "A watchdog in the event loop takes its place."},
     {"data_directory", PARAM_STRING, "/var/lib/postfix", 1, 0, "all", PARAM_HONOURED,
-     "Where services keep caches and random state."},
+     "Made at start; nothing is kept there yet."},
     {"debug_peer_level", PARAM_INT, "2", 1, 0, "all", PARAM_NOT_HONOURED,
      "How much more is logged about the peers of debug_peer_list."},
     {"debug_peer_list", PARAM_STRING, "", 0, 0, "all", PARAM_NOT_HONOURED,

@@ -1,4 +1,5 @@
 """Preparing a machine: what make install makes and leaves alone, and the users."""
+import glob
 import os
 import pwd
 import re
@@ -87,6 +88,22 @@ def test_unit_and_lists_name_what_was_installed(root):
         for path, owner, group in re.findall(r"^[dz] (\S+) \d+ (\S+) (\S+) ", tmpfiles, re.M):
             assert {owner, group} <= users | {"root"}, path
             assert not path.startswith(SBINDIR) or os.path.exists(root + path)
+
+
+def test_shipped_master_cf_and_master_8_tell_the_truth_about_chroot():
+    """The programs decide (.is_chrooted in struct service); what is written about it follows."""
+    chrooted, others = set(), set()
+    for path in glob.glob(os.path.join(suite.ROOT, "*/*_main.c")):
+        name = re.search(r"static const struct service \w+ = {\s+\.name = \"([\w-]+)\"(.*?)};", read(path), re.S)
+        if name:
+            (chrooted if ".is_chrooted = true" in name[2] else others).add(name[1])
+    assert {"smtpd", "auth"} < chrooted and {"qmgr", "local"} < others
+    columns = [line.split() for line in read(suite.ROOT, "conf/master.cf").splitlines() if re.match(r"\w", line)]
+    assert {words[7] for words in columns if words[4] == "y"} == chrooted
+    assert {words[7] for words in columns if words[4] == "n"} == others
+    told = read(suite.ROOT, "man/master.8").partition(".Ss Privileges")[2].partition("\nhave\n")
+    assert set(re.findall(r"^\.Xr ([\w-]+) 8", told[0], re.M)) == chrooted
+    assert others == set(re.findall(r"^\.Xr ([\w-]+) 8", told[2].partition("Started by another user")[0], re.M))
 
 
 def test_each_installed_program_has_its_page(root):
