@@ -25,7 +25,10 @@ static const struct param rows[] = {
     {"smtpd_tls_cert_file", PARAM_STRING, "", 0, 0, "smtpd tlsproxy", PARAM_HONOURED,
      "Certificate chain."},
     {"smtpd_tls_chain_files", PARAM_STRING, "", 0, 0, "smtpd tlsproxy", PARAM_HONOURED,
-     "Files with private keys, each followed by its certificate chain."},
+     "Files with private keys, each followed by its certificate chain, at most one of each "
+     "kind (RSA, ECDSA); read in their order as one file, so that a key may be in a file of its "
+     "own, "
+     "before; takes the place of smtpd_tls_cert_file and the parameters like it."},
     {"smtpd_tls_ciphers", PARAM_ENUM, "medium", 1, 0, "smtpd tlsproxy", PARAM_HONOURED,
      "Least grade of ciphers where TLS is optional: medium or high.",
      .choices = "export low medium high null"},

@@ -17,7 +17,10 @@ static const struct param rows[] = {
     {"smtp_tls_cert_file", PARAM_STRING, "", 0, 0, "smtp tlsproxy", PARAM_HONOURED,
      "Client certificate chain."},
     {"smtp_tls_chain_files", PARAM_STRING, "", 0, 0, "smtp tlsproxy", PARAM_HONOURED,
-     "Files with private keys, each followed by its certificate chain."},
+     "Files with private keys, each followed by its certificate chain, at most one of each "
+     "kind (RSA, ECDSA); read in their order as one file, so that a key may be in a file of its "
+     "own, "
+     "before; takes the place of smtp_tls_cert_file and the parameters like it."},
     {"smtp_tls_ciphers", PARAM_ENUM, "medium", 1, 0, "smtp", PARAM_HONOURED,
      "Least grade of ciphers where TLS is optional.", .choices = "export low medium high null"},
     {"smtp_tls_connection_reuse", PARAM_BOOL, "no", 0, 0, "smtp", PARAM_HONOURED,

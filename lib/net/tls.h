@@ -54,12 +54,15 @@ struct tls_ticket_source {
 /* Strings are borrowed during the call; NULL and "" mean "not given". Lists are
  * separated by blanks or commas as in main.cf. */
 struct tls_options {
-    /* Certificates: PEM files with key and chain (smtpd_tls_chain_files), or ... */
+    /* Certificates: PEM files which in their order make up a sequence of private keys,
+     * each with its certificate and the chain of that behind it, at most one of each
+     * kind (smtpd_tls_chain_files), or ... */
     const char *chain_files;
     /* ... a certificate file and a key file ("" : the key is in cert_file). */
     const char *cert_file, *key_file;
     const char *eccert_file, *eckey_file;
-    /* Key files are not read: another process holds the keys (tls_signer.h). */
+    /* Another process holds the keys (tls_signer.h): key files are not read, and
+     * private keys in chain_files are passed over. */
     bool is_key_remote;
     const char *ca_file, *ca_path;
     bool use_system_ca; /* tls_append_default_CA */

@@ -203,7 +203,7 @@ static int context_new(struct tls_context **out, bool is_server, const struct tl
         rc = set_trust(ctx->ssl, o, why);
     if (rc == 0 && is_server)
         rc = set_server(ctx, o, why);
-    else if (rc == 0 && (is_given(o->cert_file) || is_given(o->chain_files)))
+    else if (rc == 0)
         rc = tls_load_certificates(ctx->ssl, o, why);
     ERR_clear_error();
     if (rc == 0)

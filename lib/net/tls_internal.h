@@ -38,6 +38,19 @@ void tls_take_errors(struct str *out);
  * options for those excluded. ERR_SYNTAX with the word in why. */
 int tls_protocols_parse(struct span text, int *lowest, int *highest, uint64_t *excluded,
                         struct str *why);
+
+/* A private key with its certificate; borrowed during the call. */
+struct tls_pair {
+    EVP_PKEY *key; /* NULL: not asked for */
+    X509 *certificate;
+    STACK_OF(X509) * issuers; /* NULL: none */
+    const char *key_file, *certificate_file;
+};
+typedef int tls_pair_fn(void *arg, const struct tls_pair *pair, struct str *why);
+/* Read the files that smtpd_tls_chain_files lists and call use for each pair, until it
+ * returns a negative code, which is returned. with_keys: decode the private keys, which
+ * must then fit; else only their places count. On failure why names the file. */
+int tls_chain_read(const char *files, bool with_keys, tls_pair_fn *use, void *arg, struct str *why);
 int tls_load_certificates(SSL_CTX *ssl, const struct tls_options *options, struct str *why);
 int tls_set_tickets(struct tls_context *ctx);
 

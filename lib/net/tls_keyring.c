@@ -87,17 +87,22 @@ static int check_fit(EVP_PKEY *key, const char *cert, struct str *why)
     return rc;
 }
 
+static int check_room(const struct tls_keyring *r, struct str *why)
+{
+    if (r->count < KEYS_MAX)
+        return 0;
+    str_printf(why, "more than %d private keys", KEYS_MAX);
+    return ERR_LIMIT;
+}
+
 static int add_pair(struct tls_keyring *r, const char *cert, const char *path, struct str *why)
 {
     struct ring_key *slot = &r->keys[r->count];
     FILE *file;
-    int rc;
+    int rc = check_room(r, why);
 
-    if (r->count == KEYS_MAX) {
-        str_printf(why, "more than %d private keys", KEYS_MAX);
-        return ERR_LIMIT;
-    }
-    rc = open_file(&file, path, why);
+    if (rc == 0)
+        rc = open_file(&file, path, why);
     if (rc < 0)
         return rc;
     slot->key = PEM_read_PrivateKey(file, NULL, NULL, NULL);
@@ -114,6 +119,22 @@ static int add_pair(struct tls_keyring *r, const char *cert, const char *path, s
     return 0;
 }
 
+static int add_chain_pair(void *arg, const struct tls_pair *pair, struct str *why)
+{
+    struct tls_keyring *r = arg;
+    struct ring_key *slot = &r->keys[r->count];
+    int rc = check_room(r, why);
+
+    if (rc < 0)
+        return rc;
+    if (tls_key_fingerprint(pair->key, slot->fingerprint) < 0)
+        return explain(why, "cannot use the private key in", pair->key_file);
+    EVP_PKEY_up_ref(pair->key);
+    slot->key = pair->key;
+    r->count++;
+    return 0;
+}
+
 static bool is_given(const char *text)
 {
     return text != NULL && *text != '\0' && strcmp(text, "none") != 0;
@@ -121,16 +142,10 @@ static bool is_given(const char *text)
 
 int tls_keyring_add(struct tls_keyring *r, const struct tls_options *o, struct str *why)
 {
-    struct span rest = span_cstr(o->chain_files), path;
     int rc = 0;
 
-    while (rc == 0 && span_token(&rest, " \t\r\n,", &path)) {
-        char *name = mem_strdup(path);
-        rc = name == NULL ? -ENOMEM : add_pair(r, name, name, why);
-        free(name);
-    }
-    if (rc < 0 || is_given(o->chain_files))
-        return rc;
+    if (is_given(o->chain_files))
+        return tls_chain_read(o->chain_files, true, add_chain_pair, r, why);
     if (is_given(o->cert_file))
         rc = add_pair(r, o->cert_file, is_given(o->key_file) ? o->key_file : o->cert_file, why);
     if (rc == 0 && is_given(o->eccert_file))

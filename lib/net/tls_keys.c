@@ -43,19 +43,42 @@ static int load_pair(SSL_CTX *ssl, const char *cert, const char *key, bool is_ke
     return 0;
 }
 
+struct loading {
+    SSL_CTX *ssl;
+    bool is_key_remote;
+};
+
+/* One of the pairs of a chain file: one for each kind of key. */
+static int use_pair(void *arg, const struct tls_pair *pair, struct str *why)
+{
+    const struct loading *l = arg;
+    EVP_PKEY *key = l->is_key_remote ? tls_signer_key(pair->certificate) : NULL;
+    int ok;
+
+    ERR_clear_error();
+    if (l->is_key_remote && key == NULL)
+        return explain(why, "no remote private key for", pair->certificate_file);
+    ok = SSL_CTX_use_cert_and_key(l->ssl, pair->certificate, key != NULL ? key : pair->key,
+                                  pair->issuers, 0) == 1;
+    EVP_PKEY_free(key);
+    if (ok)
+        return 0;
+    if (ERR_GET_REASON(ERR_peek_error()) != SSL_R_NOT_REPLACING_CERTIFICATE)
+        return explain(why, "cannot use the certificate in", pair->certificate_file);
+    ERR_clear_error();
+    str_printf(why, "%s: a second certificate of the same kind (RSA, ECDSA)",
+               pair->certificate_file);
+    return ERR_TLS;
+}
+
 int tls_load_certificates(SSL_CTX *ssl, const struct tls_options *o, struct str *why)
 {
-    struct span rest = span_cstr(o->chain_files), path;
     int rc = 0;
 
-    while (rc == 0 && span_token(&rest, " \t\r\n,", &path)) {
-        char *name = mem_strdup(path);
-
-        rc = name == NULL ? -ENOMEM : load_pair(ssl, name, name, o->is_key_remote, why);
-        free(name);
+    if (is_given(o->chain_files)) {
+        struct loading l = {.ssl = ssl, .is_key_remote = o->is_key_remote};
+        return tls_chain_read(o->chain_files, !o->is_key_remote, use_pair, &l, why);
     }
-    if (rc < 0 || is_given(o->chain_files))
-        return rc;
     if (is_given(o->cert_file))
         rc = load_pair(ssl, o->cert_file, is_given(o->key_file) ? o->key_file : o->cert_file,
                        o->is_key_remote, why);

@@ -337,8 +337,8 @@ def test_sessions_outlive_a_reload(lab):
     wait_for(lambda: not old & set(processes(lab)), seconds=30)
 
 
-def certificate_of(lab, port, starttls=""):
-    done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{port}"] +
+def certificate_of(lab, port, starttls="", *options):
+    done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *options] +
                           (["-starttls", starttls] if starttls else []), stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, timeout=30)
     found = re.search(rb"-----BEGIN.*-----END CERTIFICATE-----", done.stdout, re.S)
@@ -353,16 +353,20 @@ def certificates(lab):
     return {certificate_of(lab, *port) for port in tls_ports(lab)}
 
 
-def make_certificate(lab):
+def make_certificate(lab, key=("ec", "-pkeyopt", "ec_paramgen_curve:P-256")):
     """cert.new and key.new beside those in use."""
     def openssl(*words):
         subprocess.run(("openssl",) + words, cwd=os.path.join(lab.directory, "tls"), check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
-            "/CN=mx.example.test", "-keyout", "key.new", "-out", "request.new")
+    openssl("req", "-newkey", *key, "-nodes", "-subj", "/CN=mx.example.test", "-keyout", "key.new", "-out", "request.new")
     openssl("x509", "-req", "-in", "request.new", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "30",
             "-CAcreateserial", "-extfile", "san", "-out", "cert.new")
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def put_in_place(lab, name):
@@ -422,6 +426,44 @@ def test_a_certificate_without_its_key_changes_nothing(new_lab):
     for port in tls_ports(lab):
         wait_for(lambda port=port: certificate_of(lab, *port) not in {None} | old)
     assert "throttling" not in lab.log()
+
+
+def chain_files(lab, *files):
+    """Each file is a list of the objects in it."""
+    for name, objects in files:
+        with open(os.path.join(lab.directory, "tls", name), "wb") as file:
+            file.write(b"".join(objects))
+    paths = ", ".join(os.path.join(lab.directory, "tls", name) for name, objects in files)
+    lab.tool("postconf", "-e", f"smtpd_tls_chain_files = {paths}")
+
+
+def test_chain_files_are_one_sequence_of_keys_and_certificates(new_lab):
+    """postconf(5): a certificate for each kind of key, in one or several files, the key first."""
+    lab = new_lab()
+    pairs = {}
+    for kind, key in (("rsa", ("rsa:2048",)), ("ec", ("ec", "-pkeyopt", "ec_paramgen_curve:P-256"))):
+        make_certificate(lab, key)
+        pairs[kind] = [read(os.path.join(lab.directory, "tls", name + ".new"))
+                       for name in ("key", "cert")]
+    issuer = read(os.path.join(lab.directory, "tls/ca.pem"))
+    signatures = {"rsa": "rsa_pss_rsae_sha256:RSA+SHA256", "ec": "ECDSA+SHA256"}
+    layouts = ([("all.pem", pairs["rsa"] + [issuer] + pairs["ec"])],
+               [("rsa.key", pairs["rsa"][:1]), ("rsa.cert", pairs["rsa"][1:]), ("ec.pem", pairs["ec"])])
+    for number, layout in enumerate(layouts):
+        chain_files(lab, *layout)
+        code, text = waypost(lab, "reload")
+        assert code == 0, text
+        wait_for(lambda number=number: generation(lab) == number + 2)
+        wait_for(lambda: retired(lab) == 0)
+        for port in ((lab.SMTP_PORT, "smtp"), (lab.IMAPS_PORT, "")):
+            for kind, names in signatures.items():
+                for version in ("-tls1_2", "-tls1_3"):
+                    assert certificate_of(lab, *port, version, "-sigalgs", names) == \
+                        ssl.PEM_cert_to_DER_cert(pairs[kind][1].decode()), (port, kind, version)
+    # The certificate first, which Postfix does not take, either: the file is named.
+    chain_files(lab, ("wrong.pem", pairs["rsa"][::-1]))
+    code, text = waypost(lab, "reload")
+    assert code == 1 and "tls/wrong.pem: a certificate with no private key before it" in text
 
 
 def test_an_old_session_starts_tls_after_the_certificate_has_changed(new_lab):

@@ -30,8 +30,8 @@ static void make_certificate(void)
     X509_gmtime_adj(X509_getm_notAfter(x), 3600);
     X509_set_pubkey(x, key);
     assert_true(X509_sign(x, key, EVP_sha256()) > 0);
-    PEM_write_X509(f, x);
     PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL);
+    PEM_write_X509(f, x);
     fclose(f);
     X509_free(x);
     EVP_PKEY_free(key);
