@@ -9,9 +9,13 @@
  *
  *     REASON (service NAME[, NAME]...)      one line for each reason
  *     ok                                    no reason
+ *
+ * A program may hang at a file: each has its own time, and all together end before who
+ * asked gives up.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,13 +23,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "master/master.h"
+#include "service/inherit.h"
 
 enum {
-    TRIAL_MS = 60000,
+    SERVICE_MS = 10000,
+    SERVICES_MS = 50000, /* of all; then the rest is not tried */
+    TRIAL_MS = 60000,    /* of the process that tries them */
     REASON_MAX = 4096,
     REASONS_MAX = 65536, /* octets of all */
 };
@@ -40,6 +48,12 @@ struct reason {
 
 struct trial {
     ARRAY(struct reason) reasons;
+    int64_t end_ms; /* of the last service's time */
+};
+
+/* What one program has said so far. */
+struct said {
+    struct str line, file, reason;
 };
 
 /* The same broken file is the reason of many services. */
@@ -69,6 +83,66 @@ static void describe_status(struct str *out, const char *program, int status)
         str_printf(out, "%s ended with exit status %d", program, WEXITSTATUS(status));
 }
 
+static void take_output(struct said *s, const char *data, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (data[i] != '\n') {
+            str_append_char(&s->line, data[i]);
+            continue;
+        }
+        if (s->line.len > 0 && s->line.data[0] == INHERIT_TRIAL_FILE)
+            str_set(&s->file, span_drop(str_span(&s->line), 1));
+        else
+            str_printf(&s->reason, "%s\n", str_cstr(&s->line));
+        str_clear(&s->line);
+    }
+}
+
+/* Until it closes its end: 0, or -ETIMEDOUT. What is too long: its beginning will do. */
+static int hear_out(int fd, struct said *s, int64_t end_ms)
+{
+    struct pollfd waiting = {.fd = fd, .events = POLLIN};
+    char piece[1024];
+
+    for (;;) {
+        int64_t left_ms = end_ms - clock_mono_ms();
+        int n = left_ms > 0 ? poll(&waiting, 1, (int)left_ms) : 0;
+        ssize_t got;
+
+        if (n == 0)
+            return -ETIMEDOUT;
+        got = n > 0 ? read(fd, piece, sizeof(piece)) : -1;
+        if (got == 0) {
+            take_output(s, "\n", 1);
+            return 0;
+        }
+        if (got > 0)
+            take_output(s, piece, (size_t)got);
+        else if (errno != EINTR)
+            return -errno;
+    }
+}
+
+/* Ended, or told to: one that hangs in a file system may not end even so. */
+static int judge_service(struct said *s, const char *program, pid_t pid, int code)
+{
+    int status = 0;
+
+    if (code == -ETIMEDOUT) {
+        kill(pid, SIGKILL);
+        str_clear(&s->reason);
+        str_printf(&s->reason, "%s is not done after %d s", program, SERVICE_MS / 1000);
+        if (s->file.len > 0)
+            str_printf(&s->reason, ", at %s", str_cstr(&s->file));
+        return 1;
+    }
+    if (waitpid(pid, &status, 0) < 0)
+        return -errno;
+    if (status != 0 && span_trim(str_span(&s->reason)).n == 0)
+        describe_status(&s->reason, program, status);
+    return status != 0 ? 1 : code;
+}
+
 static int try_service(void *arg, const struct master_entry *config,
                        const struct master_entry *options, const char *program, struct str *why)
 {
@@ -78,26 +152,27 @@ static int try_service(void *arg, const struct master_entry *config,
         .program = program,
         .type = config->type == SERVICE_TYPE_INET ? "inet" : "unix",
     };
-    struct str text = {.max = REASON_MAX};
-    int ends[2], status = 0, code;
+    struct trial *t = arg;
+    struct said said = {.line.max = REASON_MAX, .reason.max = REASON_MAX};
+    int64_t now_ms = clock_mono_ms();
+    int ends[2], code;
     pid_t pid;
 
+    if (now_ms >= t->end_ms)
+        return note(t, SPAN_LIT("not tried: the time for all services was up"), config->name);
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
     pid = spawn_trial(&entry, ends[1]);
     code = pid < 0 ? -errno : 0;
     fd_close(&ends[1]);
     if (code == 0)
-        (void)fd_read_file(ends[0], &text, REASON_MAX); /* too long: its beginning will do */
+        code = judge_service(&said, program, pid, hear_out(ends[0], &said, now_ms + SERVICE_MS));
     fd_close(&ends[0]);
-    if (code == 0 && waitpid(pid, &status, 0) < 0)
-        code = -errno;
-    if (code == 0 && status != 0) {
-        if (span_trim(str_span(&text)).n == 0)
-            describe_status(&text, program, status);
-        code = note(arg, span_trim(str_span(&text)), config->name);
-    }
-    str_fini(&text);
+    if (code > 0)
+        code = note(t, span_trim(str_span(&said.reason)), config->name);
+    str_fini(&said.line);
+    str_fini(&said.file);
+    str_fini(&said.reason);
     return code;
 }
 
@@ -116,7 +191,7 @@ static int try_all(struct trial *t, struct str *why)
 
 int trial_main(void)
 {
-    struct trial t = {0};
+    struct trial t = {.end_ms = clock_mono_ms() + SERVICES_MS - SERVICE_MS};
     struct str why = {0};
     int code = try_all(&t, &why);
 

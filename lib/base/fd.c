@@ -106,11 +106,25 @@ int fd_read_file(int fd, struct str *out, size_t max)
     }
 }
 
+static void (*tell_note)(const char *path);
+
+void file_set_note(void (*note)(const char *path))
+{
+    tell_note = note;
+}
+
+void file_note(const char *path)
+{
+    if (tell_note != NULL)
+        tell_note(path);
+}
+
 int file_read(const char *path, struct str *out, size_t max)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int rc;
+    int fd, rc;
 
+    file_note(path);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
     rc = fd_read_file(fd, out, max);

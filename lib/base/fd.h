@@ -21,6 +21,11 @@ int fd_pread_full(int fd, void *data, size_t n, uint64_t offset);
 /* Append a whole file, at most max octets (ERR_TOO_LONG beyond). */
 int fd_read_file(int fd, struct str *out, size_t max);
 int file_read(const char *path, struct str *out, size_t max);
+/* What is about to be opened at a start, for who wants to know where one hangs; file_read()
+ * says it itself. */
+void file_note(const char *path);
+/* note is called for each; NULL: nobody wants to know, as in the beginning. */
+void file_set_note(void (*note)(const char *path));
 /* Write path anew: temporary file, fsync, rename, fsync of the directory. */
 int file_replace(const char *path, struct span content, mode_t mode);
 /* The same for a file that is there: it keeps its owner, group and mode. */

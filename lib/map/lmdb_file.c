@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/mem.h"
 
 enum { SIZE_DEFAULT = 16 << 20, GROWTH = 2 };
@@ -148,6 +149,7 @@ int map_lmdb_open(struct map_lmdb **out, const char *path, enum map_lmdb_mode mo
     }
     if (mode != MAP_LMDB_READ)
         (void)mdb_env_set_mapsize(f->env, first_size(f->path, size_bytes));
+    file_note(f->path);
     rc = mdb_env_open(f->env, f->path, flags, 0644);
     if (rc != 0)
         error = fail(f, "open", rc, why);

@@ -12,6 +12,7 @@
 #include <openssl/x509.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "net/tls_internal.h"
 
 struct reader {
@@ -160,12 +161,15 @@ static int read_objects(struct reader *r, BIO *in)
 
 static int read_one(struct reader *r)
 {
-    FILE *file = fopen(r->file, "re");
     char buffer[4096];
+    FILE *file;
     BIO *in;
-    int rc = -errno;
+    int rc;
 
+    file_note(r->file);
+    file = fopen(r->file, "re");
     if (file == NULL) {
+        rc = -errno;
         str_printf(r->why, "%s: %s", r->file, error_text(rc));
         return rc;
     }

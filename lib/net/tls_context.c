@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "net/tls_internal.h"
 
 /* What Postfix does, too: everything that OpenSSL builds in, strongest first. */
@@ -101,6 +102,8 @@ static int set_curves(SSL_CTX *ssl, const char *curves, struct str *why)
 
 static int set_trust(SSL_CTX *ssl, const struct tls_options *o, struct str *why)
 {
+    if (is_given(o->ca_file))
+        file_note(o->ca_file);
     if (is_given(o->ca_file) && SSL_CTX_load_verify_file(ssl, o->ca_file) != 1)
         return explain(why, "CA file", o->ca_file);
     if (is_given(o->ca_path) && SSL_CTX_load_verify_dir(ssl, o->ca_path) != 1)

@@ -8,6 +8,7 @@
 #include <openssl/x509.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "net/tls_internal.h"
 #include "net/tls_signer.h"
 
@@ -53,6 +54,7 @@ static int open_file(FILE **out, const char *path, struct str *why)
     int rc;
 
     ERR_clear_error();
+    file_note(path);
     *out = fopen(path, "re");
     if (*out != NULL)
         return 0;

@@ -7,6 +7,7 @@
 #include <openssl/pem.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/random.h"
 #include "net/tls_internal.h"
 #include "net/tls_signer.h"
@@ -28,6 +29,7 @@ static int load_pair(SSL_CTX *ssl, const char *cert, const char *key, bool is_ke
                      struct str *why)
 {
     ERR_clear_error();
+    file_note(cert);
     if (SSL_CTX_use_certificate_chain_file(ssl, cert) != 1)
         return explain(why, "cannot load certificates from", cert);
     if (is_key_remote) {
@@ -36,6 +38,7 @@ static int load_pair(SSL_CTX *ssl, const char *cert, const char *key, bool is_ke
         EVP_PKEY_free(remote);
         return ok ? 0 : explain(why, "no remote private key for", cert);
     }
+    file_note(key);
     if (SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) != 1)
         return explain(why, "cannot load a private key from", key);
     if (SSL_CTX_check_private_key(ssl) != 1)

@@ -13,7 +13,9 @@
  * unix:PATH instead of -s; then there is no control socket and no page.
  *
  * -T is a trial: none of the descriptors, nothing is served. The process loads what it
- * needs, and exits with 0, or with 1 and the reason on standard output.
+ * needs, and exits with 0, or with 1 and the reason on standard output. Before each file
+ * that it opens it says so there, in a line of INHERIT_TRIAL_FILE and the path, so that who
+ * waits in vain for the end knows where it hangs.
  */
 #ifndef SERVICE_INHERIT_H
 #define SERVICE_INHERIT_H
@@ -23,6 +25,8 @@
 #include <stdint.h>
 
 #include "base/str.h"
+
+#define INHERIT_TRIAL_FILE '>'
 
 enum {
     INHERIT_CONTROL_FD = 3,

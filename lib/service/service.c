@@ -51,6 +51,12 @@ static void fail_start(const char *why)
     fatal("%s", why);
 }
 
+static void say_file(const char *path)
+{
+    printf("%c%s\n", INHERIT_TRIAL_FILE, path);
+    fflush(stdout);
+}
+
 static void read_command_line(int argc, char **argv)
 {
     const char *slash = strrchr(argv[0], '/');
@@ -66,8 +72,10 @@ static void read_command_line(int argc, char **argv)
     if (process.inherit.verbosity > 0)
         log_set_level(LOG_LEVEL_DEBUG);
     /* A trial's warnings come again when the service starts. */
-    if (process.inherit.is_trial)
+    if (process.inherit.is_trial) {
         log_set_level(LOG_LEVEL_ERROR);
+        file_set_note(say_file);
+    }
     str_fini(&why);
 }
 

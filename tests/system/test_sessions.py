@@ -466,6 +466,32 @@ def test_chain_files_are_one_sequence_of_keys_and_certificates(new_lab):
     assert code == 1 and "tls/wrong.pem: a certificate with no private key before it" in text
 
 
+def test_a_trial_that_hangs_names_service_and_file(new_lab):
+    """Each service has its own time; the others are tried, and what runs goes on."""
+    lab = new_lab()
+    fifo = os.path.join(lab.directory, "fifo")
+    os.mkfifo(fifo)
+    # On one service only, the others have their time for nothing.
+    with open(os.path.join(lab.CONFIG_DIR, "master.cf"), "a", encoding="ascii") as file:
+        file.write(f"slow unix - - n - - smtp\n  -o smtp_tls_security_level=may "
+                   f"-o smtp_tls_chain_files={fifo}\n"
+                   "wrong unix - - n - - smtp\n  -o smtp_tls_security_level=nonsense\n")
+    start = time.monotonic()
+    code, text = waypost(lab, "reload")
+    assert 10 <= time.monotonic() - start < 40
+    said = f"smtp is not done after 10 s, at {fifo} (service slow)"
+    assert code == 1 and said in text and "(service wrong)" in text, text
+    assert said in lab.wait_for_log("reload refused", "not done")
+    assert generation(lab) == 1
+    # All that look it up: the first ones are named within the time that there is.
+    lab.tool("postconf", "-e", f"virtual_alias_maps = texthash:{fifo}")
+    code, text = waypost(lab, "reload")
+    assert code == 1 and "timed out" not in text.lower(), text
+    assert re.search(rf"smtpd is not done after 10 s, at {fifo} \(service 127\.0\.0\.1:", text), text
+    assert "not tried: the time for all services was up (service " in text, text
+    assert generation(lab) == 1
+
+
 def test_an_old_session_starts_tls_after_the_certificate_has_changed(new_lab):
     """With the certificate of its time: whoever holds that key stays for it."""
     lab = new_lab(main_cf="file_check_interval = 0\n")
