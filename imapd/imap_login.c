@@ -153,6 +153,10 @@ static void command_starttls(struct session *s, struct parse *p)
                                      : "BAD TLS support isn't enabled.");
         return;
     }
+    if (!login_has_tlsproxy(s->login)) {
+        answer(s, "NO [UNAVAILABLE] TLS is not available now.");
+        return;
+    }
     answer(s, "OK Begin TLS negotiation now.");
     if (s->is_over || login_start_tls(s->login) < 0)
         s->is_over = true;

@@ -303,6 +303,15 @@ static bool is_readable(int fd)
     return poll(&poll_fd, 1, 0) == 1;
 }
 
+/* A client of implicit TLS says nothing before the handshake and would wait in vain until
+ * its own time is up: better it hears at once that nobody is here. */
+static void turn_away(const struct listener *l)
+{
+    int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    fd_close(&fd);
+}
+
 /* Spawns for a listener's service when somebody waits whom no process serves. */
 static void watch_listener(void *arg)
 {
@@ -313,6 +322,14 @@ static void watch_listener(void *arg)
     while (code >= 0) {
         struct service_entry *entry = l->user;
 
+        if (entry != NULL && scale_is_away(entry)) {
+            if (is_readable(l->fd))
+                turn_away(l);
+            else
+                code = task_fd_wait(&fd, TASK_READABLE, deadline_in(RETRY_MS));
+            code = code == -ETIMEDOUT ? 0 : code;
+            continue;
+        }
         if (entry == NULL || !scale_is_unserved(entry)) {
             code = task_cond_wait(&master.changed, DEADLINE_NONE);
             continue;

@@ -177,6 +177,8 @@ void scale_entry(struct service_entry *entry);
 void scale_tick(void);
 /* Whether somebody who waits at the entry's listeners needs a new process. */
 bool scale_is_unserved(const struct service_entry *entry);
+/* Whether it has a port with implicit TLS and cannot start for the time being. */
+bool scale_is_away(const struct service_entry *entry);
 
 /* --- master_main.c --- */
 

@@ -116,6 +116,13 @@ bool scale_is_unserved(const struct service_entry *entry)
     return limits_wanted_processes(&load, master.max_idle_s) > load.processes;
 }
 
+bool scale_is_away(const struct service_entry *entry)
+{
+    return strcmp(entry->program, "tlsproxy") == 0 && strcmp(entry->type, "inet") == 0 &&
+           !master.is_stopping && entry->containment.failures > 0 &&
+           !contain_may_start(&entry->containment, clock_mono_ms()) && look(entry).processes == 0;
+}
+
 /* --- sharing the limit --- */
 
 static size_t collect_shares(const struct service_entry *entry, struct limits_share *shares,

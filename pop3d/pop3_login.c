@@ -88,6 +88,10 @@ static void command_stls(struct session *s, struct span argument)
                                      : "-ERR TLS support isn't enabled.");
         return;
     }
+    if (!login_has_tlsproxy(s->login)) {
+        say(s, "-ERR [SYS/TEMP] TLS is not available now.");
+        return;
+    }
     say(s, "+OK Begin TLS negotiation now.");
     str_fini(&s->name);
     if (s->is_over || login_start_tls(s->login) < 0)

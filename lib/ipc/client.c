@@ -134,6 +134,17 @@ static int connection(struct ipc_client *cl, struct ipc_conn **conn, deadline_t 
     return rc;
 }
 
+int ipc_client_connect(struct ipc_client *cl, deadline_t deadline)
+{
+    struct ipc_conn *conn = NULL;
+    int rc;
+
+    cl->refs++;
+    rc = connection(cl, &conn, deadline);
+    client_drop(cl);
+    return rc;
+}
+
 int ipc_client_call(struct ipc_client *cl, struct ipc_out *request, struct ipc_in **reply,
                     deadline_t deadline)
 {

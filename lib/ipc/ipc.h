@@ -166,6 +166,8 @@ TASK_WAITS int ipc_server_run(struct ipc_server *s);
 struct ipc_client;
 struct ipc_client *ipc_client_new(const char *socket_name, const char *protocol, uint32_t version);
 void ipc_client_free(struct ipc_client *cl);
+/* Whether the service is there: 0 when connected, else after the deadline. */
+TASK_WAITS int ipc_client_connect(struct ipc_client *cl, deadline_t deadline);
 TASK_WAITS int ipc_client_call(struct ipc_client *cl, struct ipc_out *request,
                                struct ipc_in **reply, deadline_t deadline);
 /* A one-way message, if there is a connection and room in its window; never waits.

@@ -15,6 +15,7 @@
 enum {
     AUTH_TIMEOUT_MS = 60000,
     TLS_TIMEOUT_MS = 60000,
+    TLS_AWAY_MS = 5000, /* tlsproxy's start or restart; then TLS is refused */
     HAND_OVER_TIMEOUT_MS = 30000,
     REPLY_TIMEOUT_MS = 10000,
     PROTOCOL_VERSION = 1,
@@ -212,6 +213,16 @@ static int ask_tlsproxy(struct login *l, int fd, int *plain)
     }
     ipc_in_free(reply);
     return rc;
+}
+
+bool login_has_tlsproxy(struct login *l)
+{
+    int rc = ipc_client_connect(shared.tlsproxy, deadline_in(TLS_AWAY_MS));
+
+    if (rc < 0)
+        log_warn("TLS is refused, tlsproxy does not answer: %s, rip=%s", error_text(rc),
+                 str_cstr(&l->peer));
+    return rc == 0;
 }
 
 int login_start_tls(struct login *l)

@@ -44,6 +44,9 @@ TASK_WAITS void login_serve_client(struct service_client *client);
 /* When to give up on a client that has not authenticated. */
 deadline_t login_deadline(void);
 
+/* Before the answer that begins TLS: whether tlsproxy is there to make the handshake. It is
+ * not while it cannot start, such as over a broken certificate. */
+TASK_WAITS bool login_has_tlsproxy(struct login *l);
 /* After the protocol's positive answer was written: flush, drop what the client
  * sent ahead, and go on under TLS. Negative: the client is lost. */
 TASK_WAITS int login_start_tls(struct login *l);

@@ -492,6 +492,40 @@ def test_a_trial_that_hangs_names_service_and_file(new_lab):
     assert generation(lab) == 1
 
 
+def test_tls_fails_soon_while_tlsproxy_cannot_start(new_lab):
+    """Nobody waits for its own time-out; plain sessions go on, and the certificate that is put
+    right serves without a start by hand."""
+    lab = new_lab(main_cf="service_throttle_time = 4s\n")
+    path = os.path.join(lab.directory, "tls/cert.pem")
+    good = read(path)
+    os.truncate(path, 100)
+    for pid in pids(lab, "tlsproxy"):
+        os.kill(pid, signal.SIGKILL)
+    lab.wait_for_log("tlsproxy", "throttling")
+    for port in (lab.IMAPS_PORT, lab.POP3S_PORT):
+        # Again and again, as a start is tried in between.
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", port), timeout=4) as client:
+                try:
+                    assert client.recv(1) == b""
+                except ConnectionResetError:
+                    pass
+    for port, command, answer, after in (
+            (lab.IMAP_PORT, b"a STARTTLS", b"a NO [UNAVAILABLE] TLS", b"b NOOP"),
+            (lab.POP3_PORT, b"STLS", b"-ERR [SYS/TEMP] TLS", b"CAPA")):
+        with socket.create_connection(("127.0.0.1", port), timeout=12) as client:
+            lines = client.makefile("rb")
+            lines.readline()
+            client.sendall(command + b"\r\n")
+            assert lines.readline().startswith(answer)
+            client.sendall(after + b"\r\n")
+            assert lines.readline().startswith((b"b OK", b"+OK"))
+    with open(path, "wb") as file:
+        file.write(good)
+    for port in tls_ports(lab):
+        wait_for(lambda port=port: certificate_of(lab, *port) is not None)
+
+
 def test_an_old_session_starts_tls_after_the_certificate_has_changed(new_lab):
     """With the certificate of its time: whoever holds that key stays for it."""
     lab = new_lab(main_cf="file_check_interval = 0\n")

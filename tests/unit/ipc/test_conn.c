@@ -566,6 +566,7 @@ TASK_TEST(client_reconnects)
     cl = ipc_client_new(l.path, "test", 1);
     ipc_begin(&note, "note");
     assert_int_equal(ipc_client_post(cl, &note), ERR_CLOSED);
+    assert_int_equal(ipc_client_connect(cl, deadline_in(1000)), 0);
     assert_int_equal(client_echo(cl, deadline_in(1000)), 0);
     ipc_begin(&note, "note");
     assert_int_equal(ipc_client_post(cl, &note), 0);
@@ -574,6 +575,7 @@ TASK_TEST(client_reconnects)
     stop_listener(&l);
     task_sleep(deadline_in(10));
     /* The service is away: calls wait, up to their deadline. */
+    assert_int_equal(ipc_client_connect(cl, deadline_in(100)), -ETIMEDOUT);
     assert_int_equal(client_echo(cl, deadline_in(100)), -ETIMEDOUT);
     start_listener(&l);
     assert_int_equal(client_echo(cl, deadline_in(2000)), 0);
