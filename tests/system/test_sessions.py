@@ -483,7 +483,14 @@ def test_a_trial_that_hangs_names_service_and_file(new_lab):
     assert code == 1 and said in text and "(service wrong)" in text, text
     assert said in lab.wait_for_log("reload refused", "not done")
     assert generation(lab) == 1
-    # All that look it up: the first ones are named within the time that there is.
+
+
+@pytest.mark.skipif("LONG" not in os.environ, reason="takes a minute: make torture")
+def test_a_trial_in_which_all_hang_is_bounded(new_lab):
+    """The first ones are named within the time that there is."""
+    lab = new_lab()
+    fifo = os.path.join(lab.directory, "fifo")
+    os.mkfifo(fifo)
     lab.tool("postconf", "-e", f"virtual_alias_maps = texthash:{fifo}")
     code, text = waypost(lab, "reload")
     assert code == 1 and "timed out" not in text.lower(), text
