@@ -11,6 +11,7 @@ enum {
     RETRY_FIRST_MS = 20,
     RETRY_MAX_MS = 1000,
     AWAY_WARN_MS = 5000,
+    ASK_TRIES = 4, /* a question that ends each process that reads it must not be put forever */
 };
 
 struct ipc_client {
@@ -167,6 +168,20 @@ int ipc_client_call(struct ipc_client *cl, struct ipc_out *request, struct ipc_i
         ipc_conn_drop(conn);
     } while (rc == -EAGAIN);
     client_drop(cl);
+    return rc;
+}
+
+int ipc_client_ask(struct ipc_client *cl, const struct ipc_out *question, struct ipc_in **reply,
+                   deadline_t deadline)
+{
+    struct ipc_out m = {0};
+    int rc = ERR_TRUNCATED;
+
+    for (int i = 0; rc == ERR_TRUNCATED && i < ASK_TRIES; i++) {
+        ipc_out_copy(&m, question);
+        rc = ipc_client_call(cl, &m, reply, deadline);
+        ipc_out_fini(&m);
+    }
     return rc;
 }
 

@@ -127,6 +127,18 @@ int ipc_error(const struct ipc_conn *c)
 
 /* --- sending --- */
 
+/* Nothing can be sent any more. When the peer has closed, what it sent before may still
+ * be there to read: the reader comes to the end by itself. */
+static void sending_failed(struct ipc_conn *c, int error)
+{
+    if (c->has_reader && (error == -EPIPE || error == -ECONNRESET)) {
+        outbox_fini(&c->outbox);
+        task_cond_broadcast(&c->drained);
+    } else {
+        ipc_conn_fail(c, error);
+    }
+}
+
 /* Sends what the turn's end could not. */
 static void writer_main(void *arg)
 {
@@ -150,7 +162,7 @@ static void writer_main(void *arg)
         if (rc == -ECANCELED)
             break;
         if (rc < 0)
-            ipc_conn_fail(c, rc);
+            sending_failed(c, rc);
     }
     c->has_writer = false;
     ipc_conn_drop(c);
@@ -178,7 +190,7 @@ static void turn_flush(struct task_turn_hook *hook)
         if (rc == -EAGAIN || rc == -ETOOMANYREFS)
             start_writer(c);
         else if (rc < 0)
-            ipc_conn_fail(c, rc);
+            sending_failed(c, rc);
     }
     ipc_conn_drop(c);
 }
@@ -292,11 +304,13 @@ static int receive_packet(struct ipc_conn *c)
 
     if (iov.iov_base == NULL)
         return -ENOMEM;
+    /* A peer that closed with packets unread resets the connection, which is told once and
+     * before what it had sent. */
     do
         n = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
+    while (n < 0 && (errno == EINTR || errno == ECONNRESET));
     if (n < 0)
-        return errno == ECONNRESET ? ERR_EOF : -errno;
+        return -errno;
     collect_fds(&msg, &c->inbox);
     if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
         return ERR_PROTOCOL;
@@ -396,15 +410,14 @@ int ipc_receive(struct ipc_conn *c, struct ipc_in **m, deadline_t deadline)
     int rc;
 
     *m = NULL;
-    /* A peer that never pauses must not starve the other tasks. */
-    rc = task_breathe();
-    if (rc < 0)
-        return rc;
     if (c->has_reader)
         return -EBUSY;
     ipc_conn_hold(c);
     c->has_reader = true;
-    rc = receive(c, m, deadline);
+    /* A peer that never pauses must not starve the other tasks. */
+    rc = task_breathe();
+    if (rc == 0)
+        rc = receive(c, m, deadline);
     c->has_reader = false;
     if (rc == ERR_PROTOCOL)
         log_warn("malformed message from process %ld (uid %ld): connection closed",

@@ -55,6 +55,8 @@ void ipc_put_bool(struct ipc_out *m, const char *name, bool value);
 void ipc_put_content(struct ipc_out *m, struct span content);
 /* Passed on; stays the caller's (duplicated until sent). */
 void ipc_put_fd(struct ipc_out *m, const char *name, int fd);
+/* The same message; from has no descriptors. */
+void ipc_out_copy(struct ipc_out *m, const struct ipc_out *from);
 void ipc_out_fini(struct ipc_out *m);
 
 /* --- reading a message --- */
@@ -170,6 +172,10 @@ void ipc_client_free(struct ipc_client *cl);
 TASK_WAITS int ipc_client_connect(struct ipc_client *cl, deadline_t deadline);
 TASK_WAITS int ipc_client_call(struct ipc_client *cl, struct ipc_out *request,
                                struct ipc_in **reply, deadline_t deadline);
+/* For a question that may be put more than once, without descriptors: when the connection is
+ * lost, the service's next process is asked. ERR_TRUNCATED after several of them. */
+TASK_WAITS int ipc_client_ask(struct ipc_client *cl, const struct ipc_out *question,
+                              struct ipc_in **reply, deadline_t deadline);
 /* A one-way message, if there is a connection and room in its window; never waits.
  * m is emptied in every case. ERR_CLOSED when not connected. */
 int ipc_client_post(struct ipc_client *cl, struct ipc_out *m);

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 /* --- building --- */
@@ -132,6 +133,17 @@ void ipc_put_fd(struct ipc_out *m, const char *name, int fd)
         return;
     str_append_char(&m->text, '@');
     end_value(m);
+}
+
+void ipc_out_copy(struct ipc_out *m, const struct ipc_out *from)
+{
+    ENSURE(from->fd_count == 0);
+    ipc_begin(m, from->kind);
+    set_error(m, from->error);
+    if (str_set(&m->text, str_span(&from->text)) < 0)
+        set_error(m, str_error(&m->text));
+    m->content = from->content;
+    m->values = from->values;
 }
 
 void ipc_out_fini(struct ipc_out *m)

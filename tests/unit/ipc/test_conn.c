@@ -293,6 +293,52 @@ TASK_TEST(server_dies_during_a_call)
     ipc_close(c);
 }
 
+/* Answers one request and closes with another one unread. */
+static void answer_one(void *arg)
+{
+    struct server *s = arg;
+    struct ipc_in *m;
+
+    s->accept_rc = ipc_accept(&s->conn, s->fd, "test", s->version, never);
+    assert_int_equal(ipc_receive(s->conn, &m, never), 0);
+    answer(s, m);
+    ipc_in_free(m);
+    task_sleep(deadline_in(20));
+    ipc_close(s->conn);
+}
+
+/* What was answered counts, although the peer reset the connection and nothing can be sent. */
+TASK_TEST(replies_before_the_end_count)
+{
+    struct server s = {.version = 2};
+    struct caller first, second;
+    struct task_group servers, group;
+    struct ipc_out late = {0};
+    struct ipc_conn *c;
+    int pair[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+    s.fd = pair[0];
+    task_group_init(&servers);
+    task_group_init(&group);
+    assert_int_equal(task_group_spawn(&servers, "server", answer_one, &s), 0);
+    assert_int_equal(ipc_client(&c, pair[1], "test", 2, never), 0);
+    first = (struct caller){c, 1, 1};
+    second = (struct caller){c, 2, 1};
+    task_group_spawn(&group, "caller", call_once, &first);
+    task_sleep(deadline_in(5));
+    task_group_spawn(&group, "caller", call_once, &second);
+    assert_int_equal(task_group_wait(&servers, never), 0);
+    /* The reply lies in the socket; this does not get through any more. */
+    ipc_begin(&late, "late");
+    assert_int_equal(ipc_post(c, &late), 0);
+    ipc_start_reader(c);
+    assert_int_equal(task_group_wait(&group, never), 0);
+    assert_int_equal(first.rc, 0);
+    assert_int_equal(second.rc, ERR_TRUNCATED);
+    ipc_close(c);
+}
+
 TASK_TEST(close_while_others_wait)
 {
     int pair[2];
@@ -583,6 +629,79 @@ TASK_TEST(client_reconnects)
     stop_listener(&l);
 }
 
+/* Accepts connections and closes the first ones with the request unread. */
+struct leaving {
+    int fd;
+    unsigned leave, count;
+    struct server last;
+};
+
+static void accept_and_leave(void *arg)
+{
+    struct leaving *l = arg;
+    struct task_fd poll;
+    struct ipc_conn *conn;
+
+    assert_int_equal(task_fd_init(&poll, l->fd), 0);
+    while (l->count <= l->leave && task_fd_wait(&poll, TASK_READABLE, never) >= 0) {
+        int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK);
+
+        if (l->count++ == l->leave) {
+            l->last = (struct server){.fd = fd, .version = 1};
+            serve(&l->last);
+        } else if (ipc_accept(&conn, fd, "test", 1, never) == 0) {
+            task_sleep(deadline_in(10));
+            ipc_close(conn);
+        }
+    }
+    task_fd_fini(&poll);
+}
+
+static int client_ask(struct ipc_client *cl)
+{
+    struct ipc_out m = {0};
+    struct ipc_in *reply;
+    struct span text = SPAN_NONE;
+    int rc;
+
+    ipc_begin(&m, "echo");
+    ipc_put(&m, "text", SPAN_LIT("who"));
+    rc = ipc_client_ask(cl, &m, &reply, deadline_in(5000));
+    if (rc == 0)
+        assert_int_equal(ipc_get(reply, "text", &text), 0);
+    if (rc == 0)
+        assert_true(span_eq(text, SPAN_LIT("who")));
+    ipc_in_free(reply);
+    ipc_out_fini(&m);
+    return rc;
+}
+
+TASK_TEST(questions_are_asked_again)
+{
+    static const struct {
+        unsigned leave;
+        int ask_rc;
+    } rows[] = {{0, 0}, {1, 0}, {3, 0}, {4, ERR_TRUNCATED}};
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct leaving leaving = {.leave = rows[i].leave};
+        struct listener l;
+        struct ipc_client *cl;
+
+        start_listener(&l);
+        task_group_cancel(&l.group);
+        assert_int_equal(task_group_wait(&l.group, never), 0);
+        task_group_init(&l.group);
+        leaving.fd = l.fd;
+        assert_int_equal(task_group_spawn(&l.group, "leaving", accept_and_leave, &leaving), 0);
+        cl = ipc_client_new(l.path, "test", 1);
+        assert_int_equal(client_ask(cl), rows[i].ask_rc);
+        assert_int_equal(leaving.count, rows[i].ask_rc == 0 ? rows[i].leave + 1 : rows[i].leave);
+        ipc_client_free(cl);
+        stop_listener(&l);
+    }
+}
+
 TASK_TEST(calls_wait_for_a_service)
 {
     struct listener l;
@@ -625,6 +744,7 @@ int main(void)
         cmocka_unit_test(window_honours_the_deadline),
         cmocka_unit_test(call_deadline_and_late_reply),
         cmocka_unit_test(server_dies_during_a_call),
+        cmocka_unit_test(replies_before_the_end_count),
         cmocka_unit_test(close_while_others_wait),
         cmocka_unit_test(versions),
         cmocka_unit_test(flood_of_replies_does_not_hold_the_loop),
@@ -633,6 +753,7 @@ int main(void)
         cmocka_unit_test(cancelled_receive_leaves_the_connection),
         cmocka_unit_test(client_reconnects),
         cmocka_unit_test(calls_wait_for_a_service),
+        cmocka_unit_test(questions_are_asked_again),
     };
 
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
