@@ -87,7 +87,7 @@ static int proxy_lookup(const struct map *m, struct span key, struct str *value)
     ipc_begin(&request, "lookup");
     ipc_put(&request, "table", span_cstr(p->table));
     ipc_put(&request, "key", key);
-    error = ipc_client_call(broker, &request, &reply, deadline_in(p->timeout_ms));
+    error = ipc_client_ask(broker, &request, &reply, deadline_in(p->timeout_ms));
     if (error == 0)
         error = read_reply(reply, value);
     if (error < 0 && error != ERR_NOT_FOUND && error != -ECANCELED)
