@@ -1,10 +1,18 @@
 /* auth(8): passwords, SASL, users, one-time session ids. */
+#include <string.h>
+
+#include "auth/bequest.h"
 #include "auth/server.h"
+#include "base/fd.h"
 #include "service/service.h"
 
 static void serve_client(struct service_client *client)
 {
-    server_run(client->fd);
+    /* What is left there is for a process that starts. */
+    if (strcmp(client->listener, BEQUEST_SOCKET) == 0)
+        fd_close(&client->fd);
+    else
+        server_run(client->fd);
 }
 
 static const char *const askers[] = {"waypost_smtpd_user", "waypost_login_user",
@@ -22,6 +30,7 @@ static const struct service auth_service = {
     .on_start = server_start,
     .on_client = serve_client,
     .on_drain = server_drain,
+    .on_stop = server_stop,
 };
 
 int main(int argc, char **argv)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "auth/bequest.h"
 #include "auth/exchange.h"
 #include "auth/tickets.h"
 #include "auth/users.h"
@@ -14,6 +15,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/random.h"
 #include "ipc/ipc.h"
 #include "task/task.h"
 
@@ -22,7 +24,8 @@ enum {
     TICKETS_MAX = 100000,
     REPLY_TIMEOUT_MS = 10000,
     EXCHANGE_LIFETIME_MS = 300000,
-    REQUESTS_AT_ONCE = 4096, /* of one process; further ones wait in its socket */
+    DRAIN_EXCHANGES_MS = 2000, /* at a reload others wait meanwhile */
+    REQUESTS_AT_ONCE = 4096,   /* of one process; further ones wait in its socket */
 };
 
 /* Who may ask: a bit for each kind of service. */
@@ -73,6 +76,8 @@ static struct {
     } uids[8];
     size_t uid_count;
     struct list connections;
+    bool is_draining;
+    struct task_timer drain_timer;
 } server;
 
 /* --- who may ask what --- */
@@ -132,6 +137,13 @@ static void free_pending(struct connection *c, struct pending *p)
     free(p->service);
     free(p->client);
     free(p);
+}
+
+/* While this process ends, a connection without exchanges is not needed any more. */
+static void end_if_idle(struct connection *c)
+{
+    if (server.is_draining && c->exchange_count == 0)
+        task_cancel(c->reader);
 }
 
 struct step {
@@ -234,8 +246,10 @@ static void advance(struct request *r, struct pending *p, const struct span *inp
         break;
     }
     str_fini_secret(&s.output);
-    if (s.result != EXCHANGE_CONTINUE)
+    if (s.result != EXCHANGE_CONTINUE) {
         free_pending(r->connection, p);
+        end_if_idle(r->connection);
+    }
 }
 
 /* --- requests --- */
@@ -274,6 +288,10 @@ static void answer_begin(struct request *r)
         ipc_get(r->message, "mechanism", &mechanism) < 0 ||
         ipc_get(r->message, "client", &client) < 0) {
         reply_outcome(r, "bad", "incomplete request");
+        return;
+    }
+    if (server.is_draining) {
+        reply_outcome(r, "again", "this process ends");
         return;
     }
     has_input = ipc_get(r->message, "initial", &input) == 0;
@@ -327,8 +345,10 @@ static void answer_step(struct request *r)
     struct pending *p = find_pending(r);
     struct span input;
 
-    if (p == NULL || ipc_get(r->message, "response", &input) < 0)
-        reply_outcome(r, "bad", "no such exchange");
+    if (p == NULL)
+        reply_outcome(r, "lost", "no such exchange");
+    else if (ipc_get(r->message, "response", &input) < 0)
+        reply_outcome(r, "bad", "incomplete request");
     else
         advance(r, p, &input);
 }
@@ -337,8 +357,10 @@ static void answer_cancel(struct request *r)
 {
     struct pending *p = find_pending(r);
 
-    if (p != NULL)
+    if (p != NULL) {
         free_pending(r->connection, p);
+        end_if_idle(r->connection);
+    }
 }
 
 static void reply_account(struct request *r, struct span user, struct span account)
@@ -421,12 +443,17 @@ void server_run(int fd)
     struct connection c = {.reader = task_self()};
     struct ipc_conn *conn;
 
-    if (ipc_accept(&conn, fd, "auth", PROTOCOL_VERSION, deadline_in(IPC_HELLO_MS)) < 0)
+    list_init(&c.exchanges);
+    /* Not those of a process before: a step that comes late must find nothing. */
+    random_bytes(&c.next_id, sizeof(c.next_id));
+    list_append(&server.connections, &c.link);
+    end_if_idle(&c);
+    if (ipc_accept(&conn, fd, "auth", PROTOCOL_VERSION, deadline_in(IPC_HELLO_MS)) < 0) {
+        list_remove(&c.link);
         return;
+    }
     c.asker = asker_of(ipc_peer_uid(conn));
     ipc_server_init(&c.server, conn, "auth request", REQUESTS_AT_ONCE, answer);
-    list_init(&c.exchanges);
-    list_append(&server.connections, &c.link);
     (void)ipc_server_run(&c.server);
     list_remove(&c.link);
     task_shield(true);
@@ -436,10 +463,25 @@ void server_run(int fd)
     ipc_close(conn);
 }
 
-void server_drain(void)
+static void drain_expired(struct task_timer *timer)
 {
     LIST_FOR(item, &server.connections)
     task_cancel(LIST_ITEM(item, struct connection, link)->reader);
+}
+
+void server_drain(void)
+{
+    server.is_draining = true;
+    LIST_FOR(item, &server.connections)
+    end_if_idle(LIST_ITEM(item, struct connection, link));
+    server.drain_timer.expired = drain_expired;
+    task_timer_set(&server.drain_timer, deadline_in(DRAIN_EXCHANGES_MS));
+}
+
+void server_stop(void)
+{
+    task_timer_set(&server.drain_timer, DEADLINE_NONE);
+    bequest_leave(server.tickets);
 }
 
 int server_load(const struct conf *conf, struct str *why)
@@ -474,5 +516,8 @@ int server_start(const struct conf *conf)
     server.failure_delay_ms = conf_ms(conf, "auth_failure_delay");
     server.exchange_limit = (size_t)conf_int(conf, "auth_exchange_limit");
     server.tickets = tickets_new(TICKETS_MAX, conf_ms(conf, "auth_session_timeout"));
-    return server.tickets != NULL ? 0 : -ENOMEM;
+    if (server.tickets == NULL)
+        return -ENOMEM;
+    bequest_take(server.tickets);
+    return 0;
 }

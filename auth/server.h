@@ -12,7 +12,9 @@ int server_start(const struct conf *conf);
 /* Serve one connection until its end; takes fd. */
 TASK_WAITS void server_run(int fd);
 /* Close connections that wait for no answer, so that their owners go to the next
- * generation. */
+ * generation, and the others when their exchanges are over, or after two seconds. */
 void server_drain(void);
+/* After the last connection: leave the session ids to the next process. */
+void server_stop(void);
 
 #endif

@@ -76,20 +76,19 @@ static uint64_t hash_id(const unsigned char *id)
     return span_hash(span_make(id, ID_OCTETS));
 }
 
-int tickets_issue(struct tickets *t, const char *service, struct span user, struct span account,
-                  int64_t now_ms, struct str *id)
+static int add(struct tickets *t, const unsigned char *id, struct span service, struct span user,
+               struct span account, int64_t expires_ms)
 {
     struct ticket *ticket;
 
-    drop_expired(t, now_ms);
     if (t->by_id.count >= t->limit)
         return ERR_LIMIT;
     ticket = NEW(struct ticket);
     if (ticket == NULL)
         return -ENOMEM;
-    random_bytes(ticket->id, ID_OCTETS);
-    ticket->expires_ms = now_ms + t->lifetime_ms;
-    ticket->service = mem_strdup(span_cstr(service));
+    memcpy(ticket->id, id, ID_OCTETS);
+    ticket->expires_ms = expires_ms;
+    ticket->service = mem_strdup(service);
     ticket->user = mem_strdup(user);
     ticket->account = mem_strdup(account);
     list_init(&ticket->by_age);
@@ -102,7 +101,19 @@ int tickets_issue(struct tickets *t, const char *service, struct span user, stru
         return -ENOMEM;
     }
     list_append(&t->by_age, &ticket->by_age);
-    return hex_encode(id, span_make(ticket->id, ID_OCTETS));
+    return 0;
+}
+
+int tickets_issue(struct tickets *t, const char *service, struct span user, struct span account,
+                  int64_t now_ms, struct str *id)
+{
+    unsigned char octets[ID_OCTETS];
+    int rc;
+
+    drop_expired(t, now_ms);
+    random_bytes(octets, ID_OCTETS);
+    rc = add(t, octets, span_cstr(service), user, account, now_ms + t->lifetime_ms);
+    return rc < 0 ? rc : hex_encode(id, span_make(octets, ID_OCTETS));
 }
 
 static struct ticket *find(struct tickets *t, struct span id)
@@ -139,5 +150,60 @@ int tickets_redeem(struct tickets *t, struct span id, struct span service, int64
             rc = str_set(account, span_cstr(ticket->account));
     }
     drop(t, ticket);
+    return rc;
+}
+
+/* --- from one process to the next --- */
+
+/* Each value ends with a NUL, which none of them has. */
+static void put(struct str *out, struct span value)
+{
+    str_append(out, value);
+    str_append_char(out, '\0');
+}
+
+int tickets_save(struct tickets *t, int64_t now_ms, struct str *out)
+{
+    drop_expired(t, now_ms);
+    LIST_FOR(item, &t->by_age)
+    {
+        const struct ticket *ticket = LIST_ITEM(item, struct ticket, by_age);
+
+        hex_encode(out, span_make(ticket->id, ID_OCTETS));
+        str_append_char(out, '\0');
+        str_printf(out, "%lld", (long long)ticket->expires_ms);
+        str_append_char(out, '\0');
+        put(out, span_cstr(ticket->service));
+        put(out, span_cstr(ticket->user));
+        put(out, span_cstr(ticket->account));
+    }
+    return str_error(out);
+}
+
+static int restore_one(struct tickets *t, const struct span *values, int64_t now_ms)
+{
+    struct str id = {0};
+    int64_t expires_ms, latest_ms = now_ms + t->lifetime_ms;
+    int rc = ERR_SYNTAX;
+
+    if (values[0].n == 2 * ID_OCTETS && hex_decode(&id, values[0]) == 0 &&
+        span_to_i64(values[1], &expires_ms) == 0)
+        rc = add(t, (const unsigned char *)str_cstr(&id), values[2], values[3], values[4],
+                 expires_ms < latest_ms ? expires_ms : latest_ms);
+    str_fini_secret(&id);
+    return rc;
+}
+
+int tickets_restore(struct tickets *t, struct span text, int64_t now_ms)
+{
+    struct span values[5];
+    int rc = 0;
+
+    while (rc == 0 && text.n > 0) {
+        for (size_t i = 0; rc == 0 && i < COUNT_OF(values); i++)
+            rc = span_next(&text, '\0', &values[i]) ? 0 : ERR_SYNTAX;
+        if (rc == 0)
+            rc = restore_one(t, values, now_ms);
+    }
     return rc;
 }

@@ -25,4 +25,11 @@ int tickets_issue(struct tickets *t, const char *service, struct span user, stru
 int tickets_redeem(struct tickets *t, struct span id, struct span service, int64_t now_ms,
                    struct str *user, struct str *account);
 
+/* Those that are still good, as text for tickets_restore in the next process; the clock is
+ * the same there. 0, or -ENOMEM. */
+int tickets_save(struct tickets *t, int64_t now_ms, struct str *out);
+/* Add what tickets_save wrote; nobody lives longer than one that is issued now. ERR_SYNTAX,
+ * ERR_LIMIT, -ENOMEM: those before count. */
+int tickets_restore(struct tickets *t, struct span text, int64_t now_ms);
+
 #endif

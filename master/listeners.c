@@ -26,6 +26,7 @@ static const struct {
     bool is_private;
 } further_sockets[] = {
     {"qmgr", "showq", false},
+    {"auth", "auth-ids", true},
 };
 
 /* Unix sockets on which foreign programs speak a byte stream protocol. */

@@ -11,6 +11,10 @@
  *   cancel   exchange            (no reply)
  *   redeem   session service     -> done user account | fail
  *   lookup   address             -> done user account | fail code=unknown
+ * A process that ends at a reload answers "begin" with "again": the next one is to be
+ * asked. A step of an exchange that is not there (any more) is answered with "lost". This
+ * side then begins once more by itself; its callers notice nothing but the time, unless
+ * the mechanism's challenges are new each time (SCRAM) and the client takes seconds.
  */
 #ifndef AUTH_AUTH_H
 #define AUTH_AUTH_H

@@ -14,10 +14,26 @@ struct auth_client {
     struct ipc_client *ipc;
 };
 
+enum {
+    ROUNDS_KEPT = 4, /* LOGIN has two */
+    BEGIN_TRIES = 4,
+    AGAIN_MS = 20, /* a process of auth that ends begins nothing new */
+};
+
+/* A challenge and what the client said to it. */
+struct round {
+    struct span challenge; /* in the arena */
+    struct str response;
+};
+
 struct auth_exchange {
     struct auth_client *client;
-    struct arena arena; /* of the answers handed out */
-    struct span id;     /* at the server; empty when finished */
+    struct arena arena;   /* of the answers handed out */
+    struct span id;       /* at the server; empty when finished */
+    struct span asked;    /* the last challenge */
+    struct ipc_out begun; /* the first request, and what came later: to begin again */
+    struct round rounds[ROUNDS_KEPT];
+    size_t round_count; /* more than ROUNDS_KEPT: not all were kept */
 };
 
 struct auth_client *auth_client_new(void)
@@ -51,6 +67,13 @@ static const struct {
     {"unavailable", AUTH_UNAVAILABLE},
 };
 
+static bool says(const struct ipc_in *reply, const char *outcome)
+{
+    struct span word;
+
+    return ipc_get(reply, "outcome", &word) == 0 && span_eq(word, span_cstr(outcome));
+}
+
 static enum auth_outcome parse_outcome(const struct ipc_in *reply)
 {
     struct span word;
@@ -80,21 +103,10 @@ static void set_unavailable(struct auth_answer *answer, int code)
         (struct auth_answer){.outcome = AUTH_UNAVAILABLE, .reason = span_cstr(error_text(code))};
 }
 
-/* Send the request and read the answer of begin and step. */
-static int ask(struct auth_exchange *e, struct ipc_out *request, struct auth_answer *answer,
-               deadline_t deadline)
+/* Read the answer of begin and step. */
+static void take_answer(struct auth_exchange *e, const struct ipc_in *reply,
+                        struct auth_answer *answer)
 {
-    struct ipc_in *reply = NULL;
-    int rc = ipc_client_call(e->client->ipc, request, &reply, deadline);
-
-    e->id = SPAN_NONE;
-    ipc_out_fini(request);
-    if (rc == -ECANCELED || rc == -ENOMEM)
-        return rc;
-    if (rc < 0) {
-        set_unavailable(answer, rc);
-        return 0;
-    }
     *answer = (struct auth_answer){
         .outcome = parse_outcome(reply),
         .challenge = keep(e, reply, "challenge"),
@@ -105,40 +117,119 @@ static int ask(struct auth_exchange *e, struct ipc_out *request, struct auth_ans
     };
     if (answer->outcome == AUTH_CONTINUE)
         e->id = keep(e, reply, "exchange");
+    e->asked = answer->challenge;
+}
+
+static int begin(struct auth_exchange *e, struct auth_answer *answer, deadline_t deadline)
+{
+    struct ipc_in *reply = NULL;
+    int rc;
+
+    while ((rc = ipc_client_ask(e->client->ipc, &e->begun, &reply, deadline)) == 0 &&
+           says(reply, "again")) {
+        ipc_in_free(reply);
+        reply = NULL;
+        rc = clock_mono_ms() < deadline ? task_sleep(deadline_in(AGAIN_MS)) : -ETIMEDOUT;
+        if (rc < 0)
+            break;
+    }
+    if (rc == 0)
+        take_answer(e, reply, answer);
     ipc_in_free(reply);
+    return rc;
+}
+
+/* ERR_TRUNCATED: the exchange ended with its auth. */
+static int step(struct auth_exchange *e, struct span response, struct auth_answer *answer,
+                deadline_t deadline)
+{
+    struct ipc_out m = {0};
+    struct ipc_in *reply = NULL;
+    int rc;
+
+    ipc_begin(&m, "step");
+    ipc_put(&m, "exchange", e->id);
+    ipc_put(&m, "response", response);
+    e->id = SPAN_NONE;
+    rc = ipc_client_call(e->client->ipc, &m, &reply, deadline);
+    ipc_out_fini(&m);
+    if (rc == 0 && says(reply, "lost"))
+        rc = ERR_TRUNCATED;
+    else if (rc == 0)
+        take_answer(e, reply, answer);
+    ipc_in_free(reply);
+    return rc;
+}
+
+static void remember(struct auth_exchange *e, struct span response)
+{
+    size_t i = e->round_count;
+
+    /* What cannot be kept cannot be said again. */
+    e->round_count = ROUNDS_KEPT + 1;
+    if (i >= ROUNDS_KEPT || str_set(&e->rounds[i].response, response) < 0)
+        return;
+    e->rounds[i].challenge = e->asked;
+    e->round_count = i + 1;
+}
+
+/* The same exchange with the next auth: its challenges must be the same, as those of PLAIN
+ * and LOGIN are. ERR_TRUNCATED: that one ended, too; ERR_TEMPORARY: it asks other things. */
+static int begin_again(struct auth_exchange *e, struct auth_answer *answer, deadline_t deadline)
+{
+    int rc = begin(e, answer, deadline);
+
+    for (size_t i = 0; rc == 0 && i < e->round_count; i++) {
+        if (answer->outcome != AUTH_CONTINUE)
+            break;
+        if (i >= ROUNDS_KEPT || !span_eq(answer->challenge, e->rounds[i].challenge))
+            return ERR_TEMPORARY;
+        rc = step(e, str_span(&e->rounds[i].response), answer, deadline);
+    }
+    return rc;
+}
+
+static int finish(struct auth_answer *answer, int rc)
+{
+    if (rc == -ECANCELED || rc == -ENOMEM)
+        return rc;
+    if (rc < 0)
+        set_unavailable(answer, rc);
     return 0;
 }
 
 int auth_begin(struct auth_client *c, const struct auth_request *request,
                struct auth_exchange **exchange, struct auth_answer *answer, deadline_t deadline)
 {
-    struct ipc_out m = {0};
     struct auth_exchange *e = NEW(struct auth_exchange);
+    struct ipc_out *m;
 
     *exchange = e;
     if (e == NULL)
         return -ENOMEM;
     e->client = c;
-    ipc_begin(&m, "begin");
-    ipc_put(&m, "service", span_cstr(request->service));
-    ipc_put(&m, "mechanism", request->mechanism);
+    m = &e->begun;
+    ipc_begin(m, "begin");
+    ipc_put(m, "service", span_cstr(request->service));
+    ipc_put(m, "mechanism", request->mechanism);
     if (request->has_initial)
-        ipc_put(&m, "initial", request->initial);
-    ipc_put(&m, "client", request->client_address);
-    ipc_put(&m, "local", request->local_address);
-    ipc_put_bool(&m, "secured", request->is_secured);
-    return ask(e, &m, answer, deadline);
+        ipc_put(m, "initial", request->initial);
+    ipc_put(m, "client", request->client_address);
+    ipc_put(m, "local", request->local_address);
+    ipc_put_bool(m, "secured", request->is_secured);
+    return finish(answer, begin(e, answer, deadline));
 }
 
 int auth_step(struct auth_exchange *e, struct span response, struct auth_answer *answer,
               deadline_t deadline)
 {
-    struct ipc_out m = {0};
+    int rc;
 
-    ipc_begin(&m, "step");
-    ipc_put(&m, "exchange", e->id);
-    ipc_put(&m, "response", response);
-    return ask(e, &m, answer, deadline);
+    remember(e, response);
+    rc = step(e, response, answer, deadline);
+    for (int i = 0; rc == ERR_TRUNCATED && i < BEGIN_TRIES; i++)
+        rc = begin_again(e, answer, deadline);
+    return finish(answer, rc);
 }
 
 void auth_exchange_free(struct auth_exchange *e)
@@ -154,6 +245,10 @@ void auth_exchange_free(struct auth_exchange *e)
         (void)ipc_client_post(e->client->ipc, &m);
         ipc_out_fini(&m);
     }
+    for (size_t i = 0; i < ROUNDS_KEPT; i++)
+        str_fini_secret(&e->rounds[i].response);
+    str_fini_secret(&e->begun.text);
+    ipc_out_fini(&e->begun);
     arena_reset(&e->arena);
     free(e);
 }
@@ -183,7 +278,8 @@ static int call_for_account(struct auth_client *c, struct ipc_out *m, struct str
                             struct str *account, deadline_t deadline)
 {
     struct ipc_in *reply = NULL;
-    int rc = ipc_client_call(c->ipc, m, &reply, deadline);
+    /* A session id that the lost process redeemed is void: asking again is safe, too. */
+    int rc = ipc_client_ask(c->ipc, m, &reply, deadline);
 
     ipc_out_fini(m);
     if (rc == -ECANCELED)

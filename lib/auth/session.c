@@ -4,13 +4,13 @@
 
 #include "base/error.h"
 
-int session_hand_over(struct ipc_client *service, const struct session_handover *h,
-                      deadline_t deadline)
+enum { HAND_OVER_TRIES = 4 };
+
+static int offer(struct ipc_client *service, const struct session_handover *h,
+                 struct ipc_in **reply, deadline_t deadline)
 {
     struct ipc_out m = {0};
-    struct ipc_in *reply = NULL;
-    bool ok = false, was_sent;
-    struct span reason;
+    bool was_sent;
     int rc;
 
     ipc_begin(&m, "session");
@@ -22,13 +22,26 @@ int session_hand_over(struct ipc_client *service, const struct session_handover 
     ipc_put(&m, "local", h->local);
     ipc_put(&m, "tls", h->tls);
     ipc_put_bool(&m, "secured", h->is_secured);
-    rc = ipc_client_call(service, &m, &reply, deadline);
+    rc = ipc_client_call(service, &m, reply, deadline);
     was_sent = m.fd_count == 0; /* a message that is queued gives its descriptor away */
     ipc_out_fini(&m);
-    if (rc < 0 && (!was_sent || rc == ERR_TRUNCATED))
-        return ERR_TEMPORARY;
+    return rc < 0 && !was_sent ? ERR_TEMPORARY : rc;
+}
+
+int session_hand_over(struct ipc_client *service, const struct session_handover *h,
+                      deadline_t deadline)
+{
+    struct ipc_in *reply = NULL;
+    bool ok = false;
+    struct span reason;
+    int rc = ERR_TRUNCATED;
+
+    /* A process that drains leaves requests unread. Had the lost one taken the client after
+     * all, it would have redeemed the session id, and nobody else can. */
+    for (int i = 0; rc == ERR_TRUNCATED && i < HAND_OVER_TRIES; i++)
+        rc = offer(service, h, &reply, deadline);
     if (rc < 0)
-        return rc;
+        return rc == ERR_TRUNCATED ? ERR_TEMPORARY : rc;
     if (ipc_get_bool(reply, "ok", &ok) < 0 || !ok)
         rc = ipc_get(reply, "reason", &reason) < 0 ? ERR_TEMPORARY
              : span_eq(reason, SPAN_LIT("limit"))  ? ERR_LIMIT

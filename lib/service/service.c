@@ -558,6 +558,15 @@ int service_directory(const char *parameter)
     panic("%s is not one of this service's paths", parameter);
 }
 
+int service_listener(const char *name)
+{
+    for (size_t i = 0; i < process.listener_count; i++) {
+        if (strcmp(process.inherit.listeners[i], name) == 0)
+            return process.listeners[i];
+    }
+    return -1;
+}
+
 void service_allow_reading(int directory)
 {
     ENSURE(directory_count < PATHS_MAX);

@@ -110,6 +110,9 @@ bool service_is_trial(void);
 /* Descriptor of a directory that .paths named, opened before the sandbox; -1
  * when the directory did not exist. Stays the library's. */
 int service_directory(const char *parameter);
+/* The listening socket with this name, the library's; -1 when there is none. In on_start
+ * nobody accepts from it yet. */
+int service_listener(const char *name);
 /* In on_load: files below this directory may be read behind the sandbox, too (rights
  * SERVICE_READ_FILES), for files whose name is a parameter. Borrowed. */
 void service_allow_reading(int directory);

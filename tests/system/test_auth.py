@@ -1,13 +1,16 @@
 """Logins: what a wrong password costs, and how soon a changed file counts."""
+import base64
 import concurrent.futures
 import imaplib
 import poplib
 import smtplib
+import threading
 import time
 
 import pytest
 
-from suite import PASSWORD, message, wait_for
+from clients import Scram
+from suite import PASSWORD, PATIENCE, message, wait_for
 
 
 def can_log_in(lab, user, password):
@@ -113,3 +116,97 @@ def test_a_broken_line_costs_only_itself(lab):
 @pytest.mark.parametrize("name", ["U4@EXAMPLE.TEST", "u4@Example.Test"])
 def test_names_have_no_case(lab, name):
     assert can_log_in(lab, name, PASSWORD)
+
+
+# --- reloads ---
+
+def imap_login(lab, authenticate):
+    with imaplib.IMAP4("127.0.0.1", lab.IMAP_PORT, timeout=PATIENCE) as client:
+        authenticate(client)
+        assert client.select()[0] == "OK"
+
+
+def password_in_one(client):
+    client.login("u1@example.test", PASSWORD)
+
+
+def password_when_asked(client):
+    client.authenticate("PLAIN", lambda _: f"\0u2@example.test\0{PASSWORD}".encode())
+
+
+def scram(client):
+    exchange = Scram("u3@example.test", PASSWORD)
+    steps = iter((lambda _: exchange.first(), exchange.final, lambda said: exchange.check(said) or b""))
+    client.authenticate("SCRAM-SHA-256", lambda said: next(steps)(said))
+
+
+def pop3_login(lab, user):
+    client = poplib.POP3("127.0.0.1", lab.POP3_PORT, timeout=PATIENCE)
+    try:
+        client.user(user)
+        client.pass_(PASSWORD)
+        client.stat()
+        client.quit()
+    finally:
+        client.close()
+
+
+def recipients(lab):
+    with lab.smtp() as client:
+        client.helo()
+        for user in range(1, 21):
+            assert client.mail("sender@elsewhere.test")[0] == 250
+            code, text = client.rcpt(f"u{user}@example.test")
+            assert code == 250, text
+            assert client.rcpt("postmaster@mx.example.test")[0] == 250
+            assert client.rset()[0] == 250
+
+
+def submission_login(lab):
+    with smtplib.SMTP("127.0.0.1", lab.SUBMISSION_PORT, timeout=PATIENCE) as client:
+        client.starttls(context=lab.tls())
+        client.ehlo()
+        token = base64.b64encode(f"\0u5@example.test\0{PASSWORD}".encode()).decode()
+        code, text = client.docmd("AUTH", "PLAIN " + token)
+        assert code == 235, text
+
+
+def test_a_reload_costs_nobody_a_login(new_lab):
+    lab = new_lab(main_cf="mail_max_userip_connections = 0\n")
+    work = {
+        "imap LOGIN": lambda: imap_login(lab, password_in_one),
+        "imap PLAIN": lambda: imap_login(lab, password_when_asked),
+        "imap SCRAM": lambda: imap_login(lab, scram),
+        "pop3": lambda: pop3_login(lab, "u4@example.test"),
+        "pop3 too": lambda: pop3_login(lab, "u6@example.test"),
+        "submission": lambda: submission_login(lab),
+        "smtp": lambda: recipients(lab),
+    }
+    stop, done, failures = threading.Event(), dict.fromkeys(work, 0), []
+
+    def repeat(name):
+        while not stop.is_set():
+            try:
+                work[name]()
+                done[name] += 1
+            except (AssertionError, OSError, EOFError, poplib.error_proto, imaplib.IMAP4.error,
+                    smtplib.SMTPException) as error:
+                failures.append((name, repr(error)))
+
+    threads = [threading.Thread(target=repeat, args=(name,)) for name in work
+               for _ in range(1 if name.startswith("pop3") else 2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(8):
+            assert lab.tool("waypost", "reload")[0] == 0
+            time.sleep(0.4)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    print(done)
+    assert not failures, (len(failures), done, failures[:20])
+    assert all(done.values())
+    log = lab.log()
+    assert "was refused" not in log and "logins under way are lost" not in log

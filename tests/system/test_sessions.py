@@ -702,7 +702,7 @@ def test_only_handshakes_are_signed(lab):
 
 @pytest.mark.skipif(not IS_ROOT, reason="without root all programs are one user")
 @pytest.mark.parametrize("user,sockets", [
-    ("waypost-smtpd", "local store smtp relay bounce imap pop3 imap-login pop3-login"),
+    ("waypost-smtpd", "local store smtp relay bounce imap pop3 imap-login pop3-login auth-ids"),
     ("waypost-login", "local store smtp bounce qmgr broker imap-login"),
     ("waypost-tls", "local store qmgr auth imap pop3 tlsproxy broker anvil"),
     ("nobody", "qmgr local auth imap tlsproxy")])

@@ -227,6 +227,52 @@ static void test_tickets_are_good_once_for_one_service_and_a_time(void **state)
     str_fini(&account);
 }
 
+static void test_tickets_pass_to_the_next_process(void **state)
+{
+    static const char broken[] = "0123456789abcdef0123456789abcdef\0x\0imap\0u\0";
+    struct tickets *old = tickets_new(9, 1000), *next = tickets_new(2, 500);
+    struct str a = {0}, b = {0}, c = {0}, text = {0}, none = {0}, user = {0}, account = {0};
+
+    assert_int_equal(tickets_issue(old, "imap", SPAN_LIT("u1"), SPAN_LIT("one"), 0, &a), 0);
+    assert_int_equal(tickets_issue(old, "imap", SPAN_LIT("u 2"), SPAN_NONE, 600, &b), 0);
+    assert_int_equal(tickets_issue(old, "pop3", SPAN_LIT("u3"), SPAN_LIT("x"), 700, &c), 0);
+    assert_int_equal(tickets_redeem(old, str_span(&c), SPAN_LIT("pop3"), 800, &user, &account), 0);
+    assert_int_equal(tickets_save(old, 800, &text), 0);
+    assert_int_equal(tickets_restore(next, str_span(&text), 900), 0);
+    /* Used before, of another service, used again, too old: as if nothing had happened. */
+    assert_int_equal(tickets_redeem(next, str_span(&c), SPAN_LIT("pop3"), 900, &user, &account),
+                     ERR_DENIED);
+    str_clear(&user);
+    str_clear(&account);
+    assert_int_equal(tickets_redeem(next, str_span(&b), SPAN_LIT("imap"), 950, &user, &account), 0);
+    assert_string_equal(str_cstr(&user), "u 2");
+    assert_int_equal(account.len, 0);
+    assert_int_equal(tickets_redeem(next, str_span(&b), SPAN_LIT("imap"), 950, &user, &account),
+                     ERR_DENIED);
+    assert_int_equal(tickets_redeem(next, str_span(&a), SPAN_LIT("imap"), 1000, &user, &account),
+                     ERR_DENIED);
+    /* The new lifetime holds for old ones, too, and so does the limit. */
+    assert_int_equal(tickets_restore(next, str_span(&text), 1000), 0);
+    assert_int_equal(tickets_redeem(next, str_span(&b), SPAN_LIT("imap"), 1500, &user, &account),
+                     ERR_DENIED);
+    assert_int_equal(tickets_restore(next, str_span(&text), 900), 0);
+    assert_int_equal(tickets_restore(next, str_span(&text), 900), ERR_LIMIT);
+    /* Nothing to leave, and what is no such text. */
+    assert_int_equal(tickets_save(old, 5000, &none), 0);
+    assert_int_equal(none.len, 0);
+    assert_int_equal(tickets_restore(old, SPAN_LIT("garbage"), 5000), ERR_SYNTAX);
+    assert_int_equal(tickets_restore(old, span_make(broken, sizeof(broken) - 1), 5000), ERR_SYNTAX);
+    tickets_free(old);
+    tickets_free(next);
+    str_fini(&a);
+    str_fini(&b);
+    str_fini(&c);
+    str_fini(&text);
+    str_fini(&none);
+    str_fini(&user);
+    str_fini(&account);
+}
+
 static int start(void **state)
 {
     return exchange_library_start();
@@ -240,6 +286,7 @@ int main(void)
         cmocka_unit_test(test_a_mechanism_that_is_not_configured_is_refused),
         cmocka_unit_test(test_garbage_is_bad_and_not_fatal),
         cmocka_unit_test(test_tickets_are_good_once_for_one_service_and_a_time),
+        cmocka_unit_test(test_tickets_pass_to_the_next_process),
     };
 
     return cmocka_run_group_tests(tests, start, NULL);
