@@ -460,7 +460,7 @@ void server_run(int fd)
     task_group_wait(&c.server.answers, DEADLINE_NONE);
     LIST_FOR_SAFE(item, &c.exchanges)
     free_pending(&c, LIST_ITEM(item, struct pending, link));
-    ipc_close(conn);
+    ipc_close_flushed(conn);
 }
 
 static void drain_expired(struct task_timer *timer)

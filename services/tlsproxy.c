@@ -17,6 +17,7 @@
 
 enum {
     HAND_OVER_TIMEOUT_MS = 30000,
+    HAND_OVER_TRIES = 4,
     DRAIN_MS = 5000,
     SIGNATURES_AT_ONCE = 64,
     REQUESTS_AT_ONCE = 4096,     /* of one process; further ones wait in its socket */
@@ -127,11 +128,10 @@ static int end_tls(int fd, int *plain, struct str *tls, struct str *why)
 
 /* --- implicit TLS --- */
 
-static int hand_over(int plain, struct span peer, struct span local, struct span tls)
+static int offer(int plain, struct span peer, struct span local, struct span tls,
+                 struct ipc_in **reply)
 {
     struct ipc_out m = {0};
-    struct ipc_in *reply = NULL;
-    bool ok = false;
     int rc;
 
     ipc_begin(&m, "client");
@@ -139,8 +139,20 @@ static int hand_over(int plain, struct span peer, struct span local, struct span
     ipc_put(&m, "peer", peer);
     ipc_put(&m, "local", local);
     ipc_put(&m, "tls", tls);
-    rc = ipc_client_call(shared.logins, &m, &reply, deadline_in(HAND_OVER_TIMEOUT_MS));
+    rc = ipc_client_call(shared.logins, &m, reply, deadline_in(HAND_OVER_TIMEOUT_MS));
     ipc_out_fini(&m);
+    return rc;
+}
+
+static int hand_over(int plain, struct span peer, struct span local, struct span tls)
+{
+    struct ipc_in *reply = NULL;
+    bool ok = false;
+    int rc = ERR_TRUNCATED;
+
+    /* A login process that ends has answered for every client it took. */
+    for (int i = 0; rc == ERR_TRUNCATED && i < HAND_OVER_TRIES; i++)
+        rc = offer(plain, peer, local, tls, &reply);
     if (rc == 0 && (ipc_get_bool(reply, "ok", &ok) < 0 || !ok))
         rc = ERR_LIMIT;
     ipc_in_free(reply);
@@ -325,7 +337,8 @@ static void serve_requests(struct ipc_conn *conn, struct ipc_in *first)
         task_shield(shield);
     }
     task_group_end(&server.answers);
-    ipc_close(conn);
+    /* What is not answered was not begun, and may be asked of another process. */
+    ipc_close_flushed(conn);
 }
 
 static void serve_local(int fd)

@@ -14,6 +14,7 @@ enum {
     SEND_BUFFER = 512 * 1024,
     BUSY_RETRY_MS = 10,
     BUSY_TRIES = 500,
+    CLOSE_FLUSH_MS = 1000,
 };
 
 static void turn_flush(struct task_turn_hook *hook);
@@ -103,6 +104,15 @@ void ipc_close(struct ipc_conn *c)
         outbox_send(&c->outbox, c->fd);
     ipc_conn_fail(c, ERR_CLOSED);
     ipc_conn_drop(c);
+}
+
+void ipc_close_flushed(struct ipc_conn *c)
+{
+    bool shield = task_shield(true);
+
+    (void)ipc_flush(c, deadline_in(CLOSE_FLUSH_MS));
+    task_shield(shield);
+    ipc_close(c);
 }
 
 uid_t ipc_peer_uid(const struct ipc_conn *c)

@@ -100,6 +100,8 @@ TASK_WAITS int ipc_client(struct ipc_conn **out, int fd, const char *protocol, u
 /* Sends what is queued if the socket takes it at once, then closes; tasks that
  * wait on c get ERR_CLOSED. NULL is allowed. */
 void ipc_close(struct ipc_conn *c);
+/* The same, but what is queued gets a second to be sent, also in a cancelled task. */
+TASK_WAITS void ipc_close_flushed(struct ipc_conn *c);
 /* Until everything queued was handed to the kernel. */
 TASK_WAITS int ipc_flush(struct ipc_conn *c, deadline_t deadline);
 /* The peer's version: the own one or the one before. */

@@ -16,6 +16,7 @@ enum {
     AUTH_TIMEOUT_MS = 60000,
     TLS_TIMEOUT_MS = 60000,
     TLS_AWAY_MS = 5000, /* tlsproxy's start or restart; then TLS is refused */
+    TLS_TRIES = 4,
     HAND_OVER_TIMEOUT_MS = 30000,
     REPLY_TIMEOUT_MS = 10000,
     PROTOCOL_VERSION = 1,
@@ -167,7 +168,8 @@ static void serve_tlsproxy(int fd)
         (void)ipc_send(conn, &reply, deadline_in(REPLY_TIMEOUT_MS));
         ipc_out_fini(&reply);
     }
-    ipc_close(conn);
+    /* Whom nobody has answered for goes to another process. */
+    ipc_close_flushed(conn);
 }
 
 void login_serve_client(struct service_client *client)
@@ -189,18 +191,28 @@ void login_serve_client(struct service_client *client)
 
 /* --- TLS --- */
 
-static int ask_tlsproxy(struct login *l, int fd, int *plain)
+static int offer_to_tlsproxy(const struct login *l, int fd, struct ipc_in **reply)
 {
     struct ipc_out m = {0};
-    struct ipc_in *reply = NULL;
-    struct span tls, reason = SPAN_LIT("no answer");
     int rc;
 
     ipc_begin(&m, "starttls");
     ipc_put_fd(&m, "client", fd);
     ipc_put(&m, "peer", str_span(&l->peer));
-    rc = ipc_client_call(shared.tlsproxy, &m, &reply, deadline_in(TLS_TIMEOUT_MS));
+    rc = ipc_client_call(shared.tlsproxy, &m, reply, deadline_in(TLS_TIMEOUT_MS));
     ipc_out_fini(&m);
+    return rc;
+}
+
+static int ask_tlsproxy(struct login *l, int fd, int *plain)
+{
+    struct ipc_in *reply = NULL;
+    struct span tls, reason = SPAN_LIT("no answer");
+    int rc = ERR_TRUNCATED;
+
+    /* A tlsproxy that ends leaves requests unread, and answers those that it has begun. */
+    for (int i = 0; rc == ERR_TRUNCATED && i < TLS_TRIES; i++)
+        rc = offer_to_tlsproxy(l, fd, &reply);
     if (rc == 0 && ipc_get(reply, "tls", &tls) == 0 && str_set(&l->tls, tls) == 0)
         rc = ipc_take_fd(reply, "plain", plain);
     else if (rc == 0)

@@ -211,5 +211,5 @@ void mailbox_serve_client(struct service_client *client)
     (void)ipc_server_run(&server);
     task_shield(true);
     task_group_wait(&server.answers, DEADLINE_NONE);
-    ipc_close(conn);
+    ipc_close_flushed(conn);
 }

@@ -126,6 +126,12 @@ def imap_login(lab, authenticate):
         assert client.select()[0] == "OK"
 
 
+def imap_starttls_login(lab):
+    with imaplib.IMAP4("127.0.0.1", lab.IMAP_PORT, timeout=PATIENCE) as client:
+        client.starttls(lab.tls())
+        password_in_one(client)
+
+
 def password_in_one(client):
     client.login("u1@example.test", PASSWORD)
 
@@ -177,6 +183,8 @@ def test_a_reload_costs_nobody_a_login(new_lab):
         "imap LOGIN": lambda: imap_login(lab, password_in_one),
         "imap PLAIN": lambda: imap_login(lab, password_when_asked),
         "imap SCRAM": lambda: imap_login(lab, scram),
+        "imap STARTTLS": lambda: imap_starttls_login(lab),
+        "imaps": lambda: lab.imap("u7").logout(),
         "pop3": lambda: pop3_login(lab, "u4@example.test"),
         "pop3 too": lambda: pop3_login(lab, "u6@example.test"),
         "submission": lambda: submission_login(lab),
