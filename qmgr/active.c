@@ -9,6 +9,7 @@
 #include "qmgr/assign.h"
 #include "qmgr/finish.h"
 #include "qmgr/transport.h"
+#include "qmgr/under_way.h"
 
 enum { CLOCK_STEP_US = 5000000 };
 
@@ -51,6 +52,7 @@ static struct active *active_new(struct entry *e, struct loaded *l)
     list_init(&a->jobs);
     queue_id_format(a->queue_id, e->id);
     e->active = a;
+    e->under_way = 0;
     entry_move(e, ENTRY_ACTIVE);
     active_messages++;
     return a;
@@ -200,11 +202,13 @@ static void follow_clock(void)
 /* New mail and mail that is due take turns, as both can be endless. */
 static struct entry *next_entry(void)
 {
-    struct entry *due = entry_next_due();
-    struct entry *incoming = entry_first(ENTRY_INCOMING);
+    struct entry *due, *incoming = entry_first(ENTRY_INCOMING);
 
-    if (due != NULL && due->next_attempt_s > clock_wall_s())
-        due = NULL;
+    do {
+        due = entry_next_due();
+        if (due != NULL && due->next_attempt_s > clock_wall_s())
+            due = NULL;
+    } while (due != NULL && under_way_is_waited_for(due));
     if ((int64_t)active_messages >= qmgr_config.active_limit)
         return NULL;
     is_deferred_turn = !is_deferred_turn;
@@ -348,6 +352,7 @@ int active_late_result(struct entry *e, uint32_t attempt, struct span encoded)
     struct arena arena = {0};
     struct str head = {0};
     uint32_t index, sequence;
+    uint64_t number = e->id.number;
     int rc = deliver_result_decode(&result, &index, &arena, encoded);
 
     /* A final result stops further attempts; a deferral tells nothing new. */
@@ -368,6 +373,8 @@ int active_late_result(struct entry *e, uint32_t attempt, struct span encoded)
                 rc = ledger_write_result(e, str_span(&head), sequence);
         }
     }
+    if (rc >= 0)
+        under_way_arrived(number, result.status == DELIVER_DEFERRED);
     str_fini(&head);
     arena_reset(&arena);
     return rc < 0 ? rc : 0;

@@ -45,9 +45,12 @@ struct entry {
     uint32_t heap_index; /* 1.. while ENTRY_DEFERRED */
     uint32_t attempts;   /* passes begun since this qmgr started */
     uint32_t sites[2];   /* hashes of the next hops it waited for at last; 0: unknown */
+    uint32_t under_way;  /* recipients with agents of the qmgr before this one, */
+    uint32_t wait_until; /* and how long they are waited for, in seconds of the monotonic clock */
     uint8_t place;
     uint8_t flags;        /* enum entry_flag */
     bool is_removed;      /* during recovery */
+    bool is_put_off;      /* one of those that were under way was deferred */
     bool is_flush_wanted; /* again, as soon as this pass ends */
     bool is_unparked;     /* had its wait in a lane: is not parked again */
     bool is_forced;       /* flushed: a dead destination does not stop it once */

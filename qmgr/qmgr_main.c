@@ -15,6 +15,7 @@
 #include "qmgr/receiver.h"
 #include "qmgr/tasks.h"
 #include "qmgr/transport.h"
+#include "qmgr/under_way.h"
 #include "service/service.h"
 
 enum { WRITERS = 3, ROUTERS = 4, LOCK_WAIT_MS = 60000, LOCK_RETRY_MS = 50 };
@@ -65,6 +66,7 @@ static int on_start(const struct conf *conf)
         rc = finish_init();
     if (rc < 0)
         return rc;
+    under_way_load(queue_fd);
     map_on_change(service_give_up);
     receiver_init(queue_fd);
     tasks_init();
@@ -87,6 +89,7 @@ static void on_client(struct service_client *client)
 /* The next qmgr waits for the journal's lock: everybody asks that one again. */
 static void on_drain(void)
 {
+    under_way_save(service_directory("queue_directory"));
     transport_close_all();
     receiver_close_all();
 }

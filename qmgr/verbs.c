@@ -50,6 +50,8 @@ static void recall(struct active *a)
 
 void active_flush(struct entry *e)
 {
+    if (e->under_way > 0)
+        return; /* it is being delivered */
     if (e->place == ENTRY_DEFERRED) {
         e->is_forced = true;
         e->next_attempt_s = 0;

@@ -192,6 +192,33 @@ def test_nobody_waits_longer_than_the_limit_after_a_start(new_lab):
         suite.wait_for(lambda: sink.messages, explain=lambda: lab.log()[-3000:])
 
 
+def test_a_reload_sends_nothing_twice(new_lab):
+    """What is being delivered when one qmgr ends and the next begins is left to those who deliver it."""
+    put_off = []
+
+    def slowly(body):
+        time.sleep(4)
+        if b"put off" in body and not put_off:
+            put_off.append(time.monotonic())
+            return "451 4.3.0 later"
+        return "250 2.0.0 Ok"
+
+    with Sink(replies={".": slowly}) as sink:
+        lab = new_lab(main_cf=transports(slow=sink.port) + SHORT_TIMES)
+        with lab.smtp() as client:
+            for name, text in (("a", "once"), ("b", "once"), ("c", "put off")):
+                client.sendmail("u1@example.test", [f"{name}@slow.test"], suite.message(text))
+        suite.wait_for(lambda: sum(line.upper().startswith("DATA") for line in sink.lines) == 3)
+        for _ in range(2):
+            assert lab.tool("waypost", "reload")[0] == 0
+            time.sleep(1)
+        suite.wait_for(lambda: "Mail queue is empty" in lab.tool("postqueue", "-p")[1], 40,
+                       lambda: lab.tool("postqueue", "-p")[1] + lab.log()[-3000:])
+        to = [re.search(r"<(.*?)@", line)[1] for _, recipients, _ in sink.messages for line in recipients]
+        assert sorted(to) == ["a", "b", "c"], lab.log()[-5000:]
+        assert len(put_off) == 1
+
+
 def test_a_report_that_cannot_be_delivered_goes_to_the_postmaster(new_lab):
     with Sink(replies={"RCPT": "550 5.1.1 no such user"}) as refusing:
         lab = new_lab(main_cf=SHORT_TIMES + transports(no=refusing.port, away=refusing.port) +
