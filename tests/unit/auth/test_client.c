@@ -143,9 +143,9 @@ static enum auth_outcome log_in_with(const struct answer *answers, size_t count)
     {                                \
         "step", "secret", "done", "" \
     }
-#define END  \
-    {        \
-        NULL \
+#define END                    \
+    {                          \
+        NULL, NULL, NULL, NULL \
     }
 
 static void exchanges(void)
