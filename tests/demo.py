@@ -320,15 +320,36 @@ def show_path(lab, internet, queue_id):
 
 # --- the whole ---
 
+class Ending:
+    """A signal that came while an instance was starting: cut off there, it would be left half there."""
+    is_starting, came = False, False
+
+
+def heed(*_):
+    Ending.came = True
+    if not Ending.is_starting:
+        sys.exit(1)
+
+
+def start_whole(lab):
+    Ending.is_starting = True
+    try:
+        lab.start()
+    finally:
+        Ending.is_starting = False
+    if Ending.came:
+        sys.exit(1)
+
+
 def start_both(top, labs):
     """labs gets each instance before it starts, so that the caller can end what began."""
     say("Starting the internet (internet.test) and example.test, unprivileged ports on loopback ...")
     internet = suite.Lab(os.path.join(top, "internet"), domain="internet.test")
     labs.append(internet)
-    internet.start()
+    start_whole(internet)
     lab = suite.Lab(os.path.join(top, "example"), main_cf=f"smtp_tcp_port = {internet.SMTP_PORT}\n")
     labs.append(lab)
-    lab.start()
+    start_whole(lab)
     with open(lab.ZONE, "a", encoding="ascii") as zone:
         zone.write("internet.test MX 10 mx.internet.test\nmx.internet.test A 127.0.0.1\n")
     return lab, internet
@@ -385,7 +406,7 @@ def main():
     os.chmod(top, 0o755)
     labs, trouble, ok, started = [], [], False, time.monotonic()
     for number in ENDING:
-        signal.signal(number, lambda *_: sys.exit(1))
+        signal.signal(number, heed)
     try:
         ok = demonstrate(*start_both(top, labs))
         if os.environ.get("KEEP"):
