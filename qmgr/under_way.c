@@ -93,6 +93,7 @@ bool under_way_is_waited_for(struct entry *e)
         return false;
     if (left <= 0) {
         e->under_way = 0;
+        e->is_put_off = false;
         return false;
     }
     e->next_attempt_s = clock_wall_s() + left;

@@ -118,8 +118,8 @@ static const struct param rows[] = {
     {"disable_plaintext_auth", PARAM_BOOL, "yes", 0, 0, "imap-login pop3-login", PARAM_HONOURED,
      "Refuse passwords in clear text on connections without TLS; clients on this host count as "
      "secured."},
-    {"mail_max_userip_connections", PARAM_INT, "10", 0, 0, "imap-login pop3-login", PARAM_HONOURED,
-     "Most sessions at once of one user from one address; 0: no limit."},
+    {"mail_max_userip_connections", PARAM_INT, "10", 0, 0, "imapd pop3d", PARAM_HONOURED,
+     "Most sessions at once of one user from one address, over all processes; 0: no limit."},
     {"imap_idle_timeout", PARAM_TIME, "30m", 1, 0, "imapd", PARAM_HONOURED,
      "Time after which an IMAP client that sends nothing is logged out."},
     {"imap_max_line_length", PARAM_INT, "65536", 1024, 0, "imapd", PARAM_HONOURED,
