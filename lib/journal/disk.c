@@ -10,6 +10,7 @@
 
 #include "base/fault.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 struct real_file {
@@ -31,6 +32,21 @@ int disk_write(struct disk_file *file, const void *data, size_t n, uint64_t offs
     struct iovec part = {.iov_base = (void *)data, .iov_len = n};
 
     return file->ops->write(file, &part, 1, offset);
+}
+
+int disk_write_zeros(struct disk_file *file, size_t n, uint64_t offset)
+{
+    static const unsigned char zeros[DISK_ZEROS_MAX / PARTS_MAX];
+    struct iovec parts[PARTS_MAX];
+    int count = 0;
+
+    ENSURE(n <= DISK_ZEROS_MAX);
+    for (; n > 0; count++) {
+        size_t part = n < sizeof(zeros) ? n : sizeof(zeros);
+        parts[count] = (struct iovec){.iov_base = (void *)zeros, .iov_len = part};
+        n -= part;
+    }
+    return file->ops->write(file, parts, count, offset);
 }
 
 static int descriptor(const struct disk_file *file)

@@ -30,8 +30,24 @@ static void encode_free_header(const struct journal_writer *w, uint32_t slot,
                           block);
 }
 
+/* The first write to an allocated block makes the next sync commit the file system's
+ * own journal (ext4: 0.6 ms and not 0.2), so every block is written before a batch needs
+ * it. In pieces: a batch's sync that comes meanwhile waits for one of them at most. */
+static int write_zeros(struct disk_file *file, uint64_t size)
+{
+    int rc = 0;
+
+    for (uint64_t at = 0; rc == 0 && at < size; at += DISK_ZEROS_MAX) {
+        uint64_t n = size - at < DISK_ZEROS_MAX ? size - at : DISK_ZEROS_MAX;
+        rc = disk_write_zeros(file, n, at);
+        if (rc == 0)
+            rc = file->ops->sync(file);
+    }
+    return rc;
+}
+
 /* A file that exists after a crash without its header is a free slot all the
- * same; one whose allocation failed is removed. */
+ * same; one whose making failed is removed. */
 static int make_slot(struct journal_slot_job *job)
 {
     const struct journal_options *o = &job->writer->options;
@@ -46,6 +62,8 @@ static int make_slot(struct journal_slot_job *job)
         return rc;
     encode_free_header(job->writer, job->slot, block);
     rc = job->file->ops->allocate(job->file, o->segment_size);
+    if (rc == 0)
+        rc = write_zeros(job->file, o->segment_size);
     if (rc == 0)
         rc = disk_write(job->file, block, sizeof(block), 0);
     if (rc == 0)

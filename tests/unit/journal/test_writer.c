@@ -1,8 +1,10 @@
 /* Queue mode on a real directory. */
 #include "support_journal.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { KIND = JOURNAL_KIND_USER };
 
@@ -190,6 +192,25 @@ static void a_freed_segment_is_used_again(void **state)
     journal_writer_close(w);
 }
 
+/* Where the file system tells blocks that were only allocated from written ones. */
+static void a_new_slot_has_no_unwritten_blocks(void **state)
+{
+    struct place *place = *state;
+    struct journal_writer *w;
+
+    assert_int_equal(journal_writer_open(&place->real.disk, &place->queue, NULL, NULL, &w), 0);
+    make_slot(w);
+    journal_writer_close(w);
+    for (int slot = 0; slot < 2; slot++) {
+        char name[16];
+        snprintf(name, sizeof(name), "slot.%d", slot);
+        int fd = openat(place->dirfd, name, O_RDONLY | O_CLOEXEC);
+        assert_true(fd >= 0);
+        assert_int_equal(lseek(fd, 0, SEEK_HOLE), place->queue.segment_size);
+        close(fd);
+    }
+}
+
 static void a_torn_tail_ends_quietly(void **state)
 {
     struct place *p = *state;
@@ -345,6 +366,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(records_come_back_after_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(a_record_is_read_again_by_its_position, setup, teardown),
         cmocka_unit_test_setup_teardown(a_freed_segment_is_used_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_new_slot_has_no_unwritten_blocks, setup, teardown),
         cmocka_unit_test_setup_teardown(a_torn_tail_ends_quietly, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_in_a_sealed_segment_is_kept_and_told, setup,
                                         teardown),
