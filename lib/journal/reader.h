@@ -21,6 +21,12 @@ struct journal_cursor {
 enum { JOURNAL_CURSOR_SIZE = 48 };
 void journal_cursor_encode(const struct journal_cursor *c, unsigned char out[JOURNAL_CURSOR_SIZE]);
 int journal_cursor_decode(struct span octets, struct journal_cursor *c); /* ERR_CORRUPT */
+/* The same place in the same journal. */
+static inline bool journal_cursor_eq(const struct journal_cursor *a, const struct journal_cursor *b)
+{
+    return a->segment == b->segment && a->offset == b->offset && a->nonce == b->nonce &&
+           a->number == b->number && a->prev == b->prev;
+}
 
 struct journal_reader;
 

@@ -60,7 +60,9 @@ static int change(struct index_txn *t, void *arg)
 {
     struct work *w = arg;
     struct store_account *a = w->commit.account;
-    bool more = true;
+    /* A reader opens the segment and reads on into what was written ahead: half of what a
+     * change of flags took beside its sync. */
+    bool more = !journal_cursor_eq(&t->meta.applied, &w->end);
     int rc = 0;
 
     while (rc == 0 && more)
