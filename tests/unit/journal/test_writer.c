@@ -202,7 +202,7 @@ static void a_new_slot_has_no_unwritten_blocks(void **state)
     make_slot(w);
     journal_writer_close(w);
     for (int slot = 0; slot < 2; slot++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof(name), "slot.%d", slot);
         int fd = openat(place->dirfd, name, O_RDONLY | O_CLOEXEC);
         assert_true(fd >= 0);
