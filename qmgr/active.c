@@ -208,7 +208,7 @@ static struct entry *next_entry(void)
         due = entry_next_due();
         if (due != NULL && due->next_attempt_s > clock_wall_s())
             due = NULL;
-    } while (due != NULL && under_way_is_waited_for(due));
+    } while (due != NULL && under_way_wait_on(due));
     if ((int64_t)active_messages >= qmgr_config.active_limit)
         return NULL;
     is_deferred_turn = !is_deferred_turn;

@@ -82,10 +82,10 @@ static void wait_for(struct span line)
         return;
     e->under_way += recipients;
     e->wait_until = (uint32_t)(clock_mono_ms() / 1000) + WAIT_S;
-    (void)under_way_is_waited_for(e);
+    (void)under_way_wait_on(e);
 }
 
-bool under_way_is_waited_for(struct entry *e)
+bool under_way_wait_on(struct entry *e)
 {
     int64_t left = (int64_t)e->wait_until - clock_mono_ms() / 1000;
 

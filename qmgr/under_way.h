@@ -19,8 +19,8 @@ void under_way_save(int queue_fd);
 /* After the entries were built: those on the list wait for their results, ten minutes at
  * most (an agent may have died). */
 void under_way_load(int queue_fd);
-/* It is due, or was made so: true, and it waits on, while its results may still come. */
-bool under_way_is_waited_for(struct entry *e);
+/* Of one that is due. True: its results may still come, and it was put off. */
+bool under_way_wait_on(struct entry *e);
 /* An agent has presented the result of one recipient, and it was written. */
 void under_way_arrived(uint64_t number, bool is_deferral);
 

@@ -10,15 +10,12 @@
 
 #include "base/fault.h"
 #include "base/fd.h"
-#include "base/log.h"
 #include "base/mem.h"
 
 struct real_file {
     struct disk_file file;
     int fd;
 };
-
-enum { PARTS_MAX = 16 };
 
 void disk_close(struct disk_file **file)
 {
@@ -34,19 +31,17 @@ int disk_write(struct disk_file *file, const void *data, size_t n, uint64_t offs
     return file->ops->write(file, &part, 1, offset);
 }
 
-int disk_write_zeros(struct disk_file *file, size_t n, uint64_t offset)
+int disk_add_zeros(struct iovec parts[DISK_PARTS_MAX], int count, size_t n)
 {
-    static const unsigned char zeros[DISK_ZEROS_MAX / PARTS_MAX];
-    struct iovec parts[PARTS_MAX];
-    int count = 0;
+    static const unsigned char zeros[DISK_ZEROS_MAX / DISK_PARTS_MAX];
 
-    ENSURE(n <= DISK_ZEROS_MAX);
-    for (; n > 0; count++) {
+    for (; n > 0 && count < DISK_PARTS_MAX; count++) {
         size_t part = n < sizeof(zeros) ? n : sizeof(zeros);
+
         parts[count] = (struct iovec){.iov_base = (void *)zeros, .iov_len = part};
         n -= part;
     }
-    return file->ops->write(file, parts, count, offset);
+    return count;
 }
 
 static int descriptor(const struct disk_file *file)
@@ -108,12 +103,12 @@ static void advance(struct iovec **parts, int *count, size_t n)
 
 static int real_write(struct disk_file *file, const struct iovec *parts, int count, uint64_t offset)
 {
-    struct iovec copy[PARTS_MAX], *rest = copy;
+    struct iovec copy[DISK_PARTS_MAX], *rest = copy;
     int rc = FAULT("journal_write");
 
     if (rc < 0)
         return rc;
-    if (count > PARTS_MAX)
+    if (count > DISK_PARTS_MAX)
         return -EINVAL;
     memcpy(copy, parts, sizeof(*parts) * (size_t)count);
     for (advance(&rest, &count, 0); count > 0;) {

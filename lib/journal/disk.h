@@ -71,9 +71,10 @@ static inline int disk_open(struct disk *d, const char *name, int flags, struct 
 /* NULL is legal; sets *file to NULL. */
 void disk_close(struct disk_file **file);
 int disk_write(struct disk_file *file, const void *data, size_t n, uint64_t offset);
-/* At most DISK_ZEROS_MAX of them, in one write. */
-enum { DISK_ZEROS_MAX = 1024 * 1024 };
-int disk_write_zeros(struct disk_file *file, size_t n, uint64_t offset);
+/* Adds n zeros, or as many as fit, behind the first count of a write's parts: how many
+ * parts there are then. */
+enum { DISK_PARTS_MAX = 16, DISK_ZEROS_MAX = 1024 * 1024 };
+int disk_add_zeros(struct iovec parts[DISK_PARTS_MAX], int count, size_t n);
 
 /* A real directory. dirfd is borrowed and must stay open; it may be on any file
  * system that has OFD locks and fallocate is optional. */

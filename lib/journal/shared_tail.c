@@ -32,8 +32,6 @@ static void set_active(struct journal_shared *j, struct open_segment *s)
 
 /* --- writing --- */
 
-static const unsigned char zeros[64 * 1024];
-
 /* Zeros that follow n octets at offset, so that most appends change no file size:
  * a sync is 2.5 times quicker then. */
 static uint64_t write_ahead(struct journal_shared *j, uint64_t end)
@@ -55,7 +53,8 @@ static uint64_t write_ahead(struct journal_shared *j, uint64_t end)
  * must not find them. Where nothing was written nothing needs to be wiped. */
 static void wipe(struct journal_shared *j, uint64_t offset)
 {
-    int rc = disk_write(j->active->file, zeros, RECORD_HEADER_SIZE, offset);
+    static const unsigned char zeros[RECORD_HEADER_SIZE];
+    int rc = disk_write(j->active->file, zeros, sizeof(zeros), offset);
 
     if (rc < 0 && rc != -ENOSPC)
         log_warn("journal: a failed append cannot be undone: %s", error_text(rc));
@@ -64,15 +63,10 @@ static void wipe(struct journal_shared *j, uint64_t offset)
 int shared_write(struct journal_shared *j, const void *data, size_t n, uint64_t offset)
 {
     struct disk_file *file = j->active->file;
-    struct iovec parts[16] = {{.iov_base = (void *)data, .iov_len = n}};
-    uint64_t ahead = write_ahead(j, offset + n);
-    int count = 1, rc = FAULT("journal_shared_write");
+    struct iovec parts[DISK_PARTS_MAX] = {{.iov_base = (void *)data, .iov_len = n}};
+    int count = disk_add_zeros(parts, 1, write_ahead(j, offset + n));
+    int rc = FAULT("journal_shared_write");
 
-    for (; ahead > 0 && count < (int)COUNT_OF(parts); count++) {
-        size_t part = ahead < sizeof(zeros) ? ahead : sizeof(zeros);
-        parts[count] = (struct iovec){.iov_base = (void *)zeros, .iov_len = part};
-        ahead -= part;
-    }
     if (rc == 0)
         rc = file->ops->write(file, parts, count, offset);
     if (rc == -ENOSPC && count > 1)

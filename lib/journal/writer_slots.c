@@ -35,11 +35,13 @@ static void encode_free_header(const struct journal_writer *w, uint32_t slot,
  * it. In pieces: a batch's sync that comes meanwhile waits for one of them at most. */
 static int write_zeros(struct disk_file *file, uint64_t size)
 {
+    struct iovec parts[DISK_PARTS_MAX];
     int rc = 0;
 
     for (uint64_t at = 0; rc == 0 && at < size; at += DISK_ZEROS_MAX) {
-        uint64_t n = size - at < DISK_ZEROS_MAX ? size - at : DISK_ZEROS_MAX;
-        rc = disk_write_zeros(file, n, at);
+        int count =
+            disk_add_zeros(parts, 0, size - at < DISK_ZEROS_MAX ? size - at : DISK_ZEROS_MAX);
+        rc = file->ops->write(file, parts, count, at);
         if (rc == 0)
             rc = file->ops->sync(file);
     }

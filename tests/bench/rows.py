@@ -1,8 +1,8 @@
 """The rows of `make bench`: what is measured, beside whom, and the bar.
 
-A row's variables are those of the harness' workloads (its README) or of the workloads
-here that have no peer (crowd, million_queue, million_mailbox, neighbours). `short` is what
-`make bench` uses, `full` what FULL=1 uses: the sizes the bars were set for.
+A row's variables are those of the harness' workloads (its README). `short` is what `make
+bench` uses, and a row without it is left out there; `full` is what FULL=1 uses: the sizes
+the bars were set for.
 """
 import dataclasses
 import typing
@@ -84,9 +84,6 @@ OPERATIONS = ("fetch_body", "store", "append", "search_header", "copy1000", "idl
 NOTIFIED = absolute("all told after", "notify_max_ms", 1000, "ms")
 LOGIN = absolute("CPU a login", "cpu_ms_per_login", 1, "ms")
 LOCAL_PEERS = ("postfix VIA=smtp", "dovecot VIA=lmtp")
-NOOP = [absolute(f"NOOP p99, {label}", key, 50, "ms") for label, key in (
-    ("quiet", "quiet_p99_ms"), ("handshake storm", "storm_p99_ms"), ("SEARCH of everything", "search_p99_ms"),
-    ("50 MB message", "big_message_p99_ms"))]
 
 ROWS = [
     Row("relay 4 KiB, 20 sessions", "relay", "S=20 N=4000", [cpu(1 / 10), rate(6)], ("postfix",)),
@@ -120,14 +117,4 @@ ROWS = [
     Row("POP3, 20 sessions", "pop3", "C=20", [cpu(2 / 3)], ("dovecot",)),
     Row("handshakes, SMTP", "tls", "MODE=smtp SECS=4", [Measure("CPU each", at("cpu_ms_per_handshake"), 1 / 2)], ("postfix",)),
     Row("handshakes, IMAPS", "tls", "MODE=imaps SECS=4", [Measure("CPU each", at("cpu_ms_per_handshake"), 4 / 5)], ("dovecot",)),
-    Row("queue of {N} deferred messages", "million_queue", "N=50000",
-        [absolute("start after a clean stop", "clean_start_s", 5, "s"), absolute("start after kill -9", "unclean_start_s", 60, "s"),
-         absolute("memory of qmgr", "qmgr_pss_mb", 700, "MB"),
-         absolute("rate of new mail, of an empty queue's", "rate_ratio", 0.9, "x", least=True)], full="N=1000000"),
-    Row("mailbox of {N} messages", "million_mailbox", "N=50000",
-        [absolute("SELECT", "select_ms", 100, "ms"), absolute("FETCH of the newest 50", "fetch_newest_50_ms", 5, "ms"),
-         absolute("deliveries/s, of an empty one's", "ratio", 0.9, "x", least=True)], full="N=1000000"),
-    Row("100 busy sessions among {N} idle, TLS", "crowd", "N=2000", [absolute("p99, of that without them", "ratio", 2, "x")],
-        full="N=10000"),
-    Row("20 sessions beside a busy one", "neighbours", "SHORT=1", NOOP, full="SHORT=0"),
 ]
