@@ -224,12 +224,22 @@ def is_queue_empty(lab):
     return code == 0 and "Mail queue is empty" in text
 
 
+def reader_of(lab, user):
+    """An IMAP client, once there is a server again: the last kill may have been master's."""
+    def connect():
+        try:
+            return lab.imap(user)
+        except (OSError, imaplib.IMAP4.error):
+            return None
+    return suite.wait_for(connect, explain=lambda: f"no IMAP server came back\n{lab.log()[-3000:]}")
+
+
 def received(lab, sink):
     """number -> copies, of what is in the mailboxes and at the sink; every copy is whole."""
     found = collections.Counter()
     texts = list(sink.messages)
     for user in USERS:
-        client = lab.imap(user)
+        client = reader_of(lab, user)
         client.select("INBOX", readonly=True)
         ok, data = client.fetch("1:*", "(BODY.PEEK[])")
         texts += [item[1] for item in data if isinstance(item, tuple)]
