@@ -238,19 +238,29 @@ static int real_list(struct disk *disk, disk_name_fn *each, void *arg)
     return rc;
 }
 
-static int real_sync_directory(struct disk *disk)
+static int sync_names(const struct disk *disk, const char *directory)
 {
     int rc = FAULT("journal_sync_directory");
     int fd;
 
     if (rc < 0)
         return rc;
-    fd = openat(dirfd_of(disk), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fd = openat(dirfd_of(disk), directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
     rc = fsync(fd) < 0 ? -errno : 0;
     fd_close(&fd);
     return rc;
+}
+
+static int real_sync_directory(struct disk *disk)
+{
+    return sync_names(disk, ".");
+}
+
+static int real_sync_name(struct disk *disk)
+{
+    return sync_names(disk, "..");
 }
 
 static const struct disk_ops real_ops = {
@@ -267,6 +277,7 @@ static const struct disk_ops real_ops = {
     .unlink = real_unlink,
     .list = real_list,
     .sync_directory = real_sync_directory,
+    .sync_name = real_sync_name,
 };
 
 void disk_real_init(struct disk_real *d, int dirfd)

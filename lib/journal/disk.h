@@ -55,6 +55,8 @@ struct disk_ops {
     /* Every name in no order; a non-zero result of each() ends it and is returned. */
     int (*list)(struct disk *disk, disk_name_fn *each, void *arg);
     int (*sync_directory)(struct disk *disk);
+    /* The directory's own name, which stands in the directory above it. */
+    int (*sync_name)(struct disk *disk);
 };
 
 struct disk {

@@ -26,6 +26,7 @@ enum journal_rule {
     RULE_SEAL_SYNC,          /* 8: the old segment is synced before the new one exists */
     RULE_SEAL_REPEAT,        /* 8: a segment without its first record does not exist */
     RULE_DIRECTORY_SYNC,     /* 9: a new file's name is synced before it is relied on */
+    RULE_NAME_SYNC,          /* 9: so is the name of a new journal's directory */
     RULE_RECOVERY_SYNC,      /* 10: what was read after a crash is synced first */
     RULE_RECOVERY_DIRECTORY, /* 10: so is the directory */
     RULE_BOOT,               /* 12: a hint of another boot is not believed */

@@ -79,6 +79,12 @@ void journal_shared_set_snapshot(struct journal_shared *j, journal_snapshot_fn *
     j->snapshot_arg = arg;
 }
 
+void journal_shared_set_begin(struct journal_shared *j, journal_begin_fn *fn, void *arg)
+{
+    j->begin = fn;
+    j->begin_arg = arg;
+}
+
 /* --- lock --- */
 
 int journal_shared_lock(struct journal_shared *j, struct journal_cursor *end)
@@ -104,6 +110,8 @@ int journal_shared_lock(struct journal_shared *j, struct journal_cursor *end)
 void journal_shared_unlock(struct journal_shared *j)
 {
     ENSURE(j->is_locked);
+    if (j->is_new)
+        (void)shared_settle(j); /* failed: the next one recovers */
     j->is_locked = false;
     if (RULE(RULE_LOCK))
         j->tail->ops->unlock(j->tail, DISK_LOCK_APPEND);
@@ -128,6 +136,7 @@ int journal_shared_last(struct journal_shared *j, uint16_t *kind, void *head, si
 {
     unsigned char octets[RECORD_HEADER_SIZE + 64];
     struct record_header h;
+    uint32_t length;
     ssize_t got;
 
     ENSURE(j->is_locked && n <= sizeof(octets) - RECORD_HEADER_SIZE);
@@ -136,8 +145,10 @@ int journal_shared_last(struct journal_shared *j, uint16_t *kind, void *head, si
     got = j->end.file->ops->read(j->end.file, octets, RECORD_HEADER_SIZE + n, j->end.last);
     if (got < 0)
         return (int)got;
-    if (record_header_decode(span_make(octets, (size_t)got), &h) < 0 ||
-        (size_t)got < RECORD_HEADER_SIZE + n || h.head_length < RECORD_HEADER_SIZE + n)
+    if (record_header_decode(span_make(octets, (size_t)got), &h) < 0)
+        return ERR_NOT_FOUND;
+    length = h.kind == JOURNAL_OPEN ? h.length : h.head_length;
+    if ((size_t)got < RECORD_HEADER_SIZE + n || length < RECORD_HEADER_SIZE + n)
         return ERR_NOT_FOUND;
     *kind = h.kind;
     memcpy(head, octets + RECORD_HEADER_SIZE, n);
@@ -230,7 +241,7 @@ int journal_shared_append(struct journal_shared *j, struct journal_record *recor
                           struct journal_commit *commit)
 {
     struct pending p = {.records = records, .count = count};
-    bool was_locked = j->is_locked;
+    bool was_locked = j->is_locked, is_first;
     int rc = measure(j, &p);
 
     if (rc < 0)
@@ -244,10 +255,13 @@ int journal_shared_append(struct journal_shared *j, struct journal_record *recor
     rc = prepare(j, &p);
     if (rc == 0)
         rc = write_records(j, &p);
+    is_first = j->is_new;
     if (rc == 0)
-        rc = shared_write_hint(j);
-    if (rc == 0)
+        rc = is_first ? shared_settle(j) : shared_write_hint(j);
+    if (rc == 0) {
         hand_over(j, commit);
+        commit->is_durable = is_first;
+    }
     if (!was_locked)
         journal_shared_unlock(j);
     return rc;
@@ -261,30 +275,19 @@ static void give_back(struct journal_commit *commit)
     commit->segment = NULL;
 }
 
-static int sync_failed(struct journal_shared *j, int rc)
-{
-    int none = 0;
-
-    if (atomic_compare_exchange_strong(&j->failed, &none, rc))
-        log_error("journal: a sync failed: %s; the account is read-only until this process ends",
-                  error_text(rc));
-    return rc;
-}
-
 int journal_shared_sync(struct journal_commit *commit)
 {
     struct open_segment *s = commit->segment;
     int rc = FAULT("journal_shared_sync");
 
-    if (rc == 0)
+    if (rc == 0 && !commit->is_durable)
         rc = s->file->ops->sync(s->file);
     if (rc == 0) {
         give_back(commit);
         return 0;
     }
     segment_close(&commit->segment);
-    sync_failed(commit->journal, rc);
-    return ERR_READ_ONLY;
+    return shared_sync_failed(commit->journal, rc);
 }
 
 void journal_shared_forget(struct journal_commit *commit)
@@ -298,11 +301,13 @@ int journal_shared_sync_all(struct journal_shared *j)
     struct journal_commit commit = {0};
     int rc = journal_shared_lock(j, NULL);
 
-    if (rc < 0)
-        return rc;
-    hand_over(j, &commit);
-    journal_shared_unlock(j);
-    return journal_shared_sync(&commit);
+    if (rc == 0 && j->is_new)
+        rc = shared_settle(j);
+    if (rc == 0)
+        hand_over(j, &commit);
+    if (j->is_locked)
+        journal_shared_unlock(j);
+    return rc < 0 ? rc : journal_shared_sync(&commit);
 }
 
 /* --- reading --- */

@@ -27,18 +27,29 @@ struct open_segment;
 typedef int journal_snapshot_fn(void *arg, bool is_wanted, const struct journal_cursor *as_of,
                                 struct str *out);
 
+/* Called under the lock when the journal has no segment yet: the owner's state that it
+ * begins with, as a snapshot, and the number behind it. */
+typedef int journal_begin_fn(void *arg, struct str *snapshot, uint64_t *number);
+
 /* Opens, or with create makes, the journal in the disk's directory (ERR_NOT_FOUND
- * without it). Nothing is scanned here. disk is borrowed. */
+ * without it). Nothing is scanned here. disk is borrowed.
+ *
+ * A journal begins under the first lock, and is durable, its directory's name too, before
+ * the first append or that lock ends. Only then there is a hint: who reads without the lock
+ * and finds none (journal_shared_peek) takes the lock once before. */
 int journal_shared_open(struct disk *disk, const struct journal_options *options,
                         const struct journal_boot *boot, bool create, struct journal_shared **out);
 void journal_shared_close(struct journal_shared *j);
 void journal_shared_set_snapshot(struct journal_shared *j, journal_snapshot_fn *fn, void *arg);
+/* Without it a journal begins empty, at number 0. */
+void journal_shared_set_begin(struct journal_shared *j, journal_begin_fn *fn, void *arg);
 
 /* What must be synced before the append is answered. Zero-initialise. */
 struct journal_commit {
     struct journal_shared *journal;
     struct open_segment *segment; /* an open file description of its own */
     struct journal_cursor end;    /* behind the appended records */
+    bool is_durable;              /* it is: these began the journal */
 };
 
 /* Take the lock alone: for "apply the tail, compute, append". The cursor is the
@@ -51,8 +62,8 @@ void journal_shared_unlock(struct journal_shared *j);
  * that says cheaply whether there is news. ERR_NOT_FOUND: nothing is known. */
 int journal_shared_peek(struct journal_shared *j, uint64_t *segment, uint64_t *offset);
 
-/* Under the lock: the kind of the last record and the first n octets of its head.
- * ERR_NOT_FOUND: there is none, or its head is shorter. */
+/* Under the lock: the kind of the last record and the first n octets of its head, of a
+ * snapshot its body. ERR_NOT_FOUND: there is none, or it is shorter. */
 int journal_shared_last(struct journal_shared *j, uint16_t *kind, void *head, size_t n);
 
 /* Append records together (one write, never split over segments); fills in number

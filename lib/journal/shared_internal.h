@@ -34,8 +34,11 @@ struct journal_shared {
     struct journal_boot boot;
     struct disk_file *tail; /* the lock's open file description */
     bool is_locked, is_cleaning;
+    bool is_new; /* begun under this lock, nothing of it is durable */
     journal_snapshot_fn *snapshot;
     void *snapshot_arg;
+    journal_begin_fn *begin;
+    void *begin_arg;
     atomic_int failed; /* what a sync failed with */
 
     /* Under the lock: the active segment and the place behind its last record. */
@@ -48,9 +51,13 @@ struct journal_shared {
 /* Under the lock. Find the end, running recovery when the hint does not count. */
 int shared_find_end(struct journal_shared *j);
 int shared_write_hint(struct journal_shared *j);
+/* Make a new journal durable and say so by its hint. */
+int shared_settle(struct journal_shared *j);
 /* Write SEAL unless it is there, and make the next segment. */
 int shared_seal(struct journal_shared *j, bool want_snapshot);
 int shared_sync_active(struct journal_shared *j);
+/* Read-only from here on: the kernel says only once that something was lost. */
+int shared_sync_failed(struct journal_shared *j, int rc);
 int shared_reserve(struct journal_shared *j, uint64_t number);
 /* Octets written at the end's aligned place; zeros go ahead of them. */
 int shared_write(struct journal_shared *j, const void *data, size_t n, uint64_t offset);

@@ -229,6 +229,7 @@ struct lock_state {
 
 static struct sim_options options;
 static ARRAY(struct name) names;
+static bool is_named; /* the directory itself lasts */
 static struct lock_state tail_lock;
 static uint64_t sequence;
 static unsigned char stale_pool[64 * 1024];
@@ -543,6 +544,14 @@ static int op_sync_directory(struct disk *disk)
     return 0;
 }
 
+static int op_sync_name(struct disk *disk)
+{
+    if (step() < 0)
+        return -EIO;
+    is_named = true;
+    return 0;
+}
+
 static const struct disk_ops sim_ops = {
     .open = op_open,
     .close = op_close,
@@ -556,6 +565,7 @@ static const struct disk_ops sim_ops = {
     .unlink = op_unlink,
     .list = op_list,
     .sync_directory = op_sync_directory,
+    .sync_name = op_sync_name,
 };
 
 static struct disk the_disk = {&sim_ops};
@@ -603,11 +613,27 @@ static void cut_inode(struct inode *n, enum pattern pattern)
     memset(n->cache + n->size, 0, n->cap - n->size);
 }
 
+/* The directory is gone; who opens the journal makes another one. */
+static void lose_all(void)
+{
+    for (size_t i = 0; i < names.len; i++) {
+        struct name *n = &names.items[i];
+        settle_name(n, false);
+        inode_free(n->now);
+        n->now = n->durable = NULL;
+    }
+}
+
 void sim_power_cut(void)
 {
     enum pattern pattern = sim_below(PATTERNS);
 
     sim_kill(UINT32_MAX);
+    if (!is_named && sim_below(2)) {
+        lose_all();
+        return;
+    }
+    is_named = true;
     for (size_t i = 0; i < names.len; i++) {
         struct name *n = &names.items[i];
         settle_name(n, pattern == ALL || (pattern != NONE && sim_below(2)));
@@ -619,6 +645,7 @@ void sim_power_cut(void)
 void sim_start(const struct sim_options *o)
 {
     options = *o;
+    is_named = !o->fresh;
     sequence = 0;
     stale_size = 0;
 }

@@ -24,6 +24,7 @@ struct sim_options {
     unsigned sector; /* 512 or 4096 */
     bool destroys;   /* a power cut destroys a sector that was being written */
     bool stale;      /* new files show blocks of deleted ones */
+    bool fresh;      /* the directory was just made: until its name is synced all may go */
 };
 
 void sim_start(const struct sim_options *options);

@@ -17,6 +17,7 @@
 #include "life.h"
 
 enum { DELIVER = JOURNAL_KIND_USER, EXPUNGE, MOVE };
+enum { FIRST_NUMBER = 5 }; /* the journal begins at it */
 enum { WRITERS = 3, CLEANER = WRITERS, READER, PROCESSES, SEGMENT = 12 * 1024 };
 
 /* What the world knows: one entry per operation that was ever tried. */
@@ -33,7 +34,9 @@ static ARRAY(uint32_t) shown; /* operation + 1, by number */
 static struct journal_boot boot;
 static unsigned boots;
 
-/* An account's state as a reader makes it: what a snapshot holds. */
+/* An account's state as a reader makes it: what a snapshot holds. What the account began
+ * with is an item too. */
+#define BEGINNING UINT32_MAX
 struct item {
     uint32_t operation;
     uint32_t length;
@@ -109,6 +112,8 @@ static void apply(struct state *s, const struct journal_record *record)
         life_fail("an operation that never was");
         return;
     }
+    if (find_item(s, BEGINNING) == NULL || record->number <= FIRST_NUMBER)
+        life_fail("an account without its beginning");
     if (record->kind != MOVE) {
         if (record->number <= s->number)
             life_fail("numbers go backwards");
@@ -153,6 +158,14 @@ static int replay(struct state *s)
 
 /* --- processes --- */
 
+static int begin(void *arg, struct str *snapshot, uint64_t *number)
+{
+    struct item item = {.operation = BEGINNING};
+
+    *number = FIRST_NUMBER;
+    return str_append(snapshot, span_make(&item, sizeof(item)));
+}
+
 static int open_journal(struct journal_shared **j)
 {
     struct journal_options options = {.segment_size = SEGMENT,
@@ -160,7 +173,30 @@ static int open_journal(struct journal_shared **j)
                                       .reserve = the_life->reserve ? the_life->reserve : 32,
                                       .write_ahead_max = 2048};
 
-    return journal_shared_open(sim_disk(), &options, &boot, true, j);
+    int rc = journal_shared_open(sim_disk(), &options, &boot, true, j);
+
+    if (rc == 0)
+        journal_shared_set_begin(*j, begin, NULL);
+    return rc;
+}
+
+/* As every reader does: without a hint nothing may be durable yet. */
+static int need_begun(void)
+{
+    struct journal_shared *j;
+    uint64_t segment, offset;
+    int rc = open_journal(&j);
+
+    if (rc < 0)
+        return rc;
+    rc = journal_shared_peek(j, &segment, &offset);
+    if (rc == ERR_NOT_FOUND) {
+        rc = journal_shared_lock(j, NULL);
+        if (rc == 0)
+            journal_shared_unlock(j);
+    }
+    journal_shared_close(j);
+    return rc;
 }
 
 static void complain(const char *what, int rc)
@@ -247,8 +283,10 @@ static void writer_main(void *arg)
 static void reader_main(void *arg)
 {
     struct state s = {0};
-    int rc = replay(&s);
+    int rc = need_begun();
 
+    if (rc == 0)
+        rc = replay(&s);
     if (rc < 0 && rc != ERR_NOT_FOUND)
         complain("reading", rc);
     array_free(&s.items);
@@ -266,8 +304,8 @@ static int snapshot(void *arg, bool is_wanted, const struct journal_cursor *as_o
     rc = replay(&s);
     if (rc == 0)
         str_append(out, span_make(s.items.items, s.items.len * sizeof(struct item)));
-    if (rc == 0 && s.items.len == 0)
-        rc = 1;
+    if (rc == 0 && s.items.len == 1)
+        rc = 1; /* of the beginning alone there is one already */
     array_free(&s.items);
     return rc;
 }
@@ -425,6 +463,8 @@ void life_store(struct life *life)
         if (sim_below(4) == 0) {
             sim_kill(UINT32_MAX);
             life->kills++;
+            if (need_begun() < 0)
+                life_fail("open");
             check_state();
             continue;
         }

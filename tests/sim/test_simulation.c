@@ -31,11 +31,11 @@ struct setting {
 static const struct setting settings[] = {
     {"queue, 4096 aligned", life_queue, 4096, {.sector = 512}, 0},
     {"queue, unaligned", life_queue, 8, {.sector = 512}, 0},
-    {"queue, 4096 aligned, sectors are destroyed", life_queue, 4096, {4096, true, false}, 0},
-    {"store", life_store, 8, {.sector = 512, .stale = true}, 0},
-    {"store, large sectors", life_store, 8, {.sector = 4096}, 0},
-    {"store, 512 aligned, sectors are destroyed", life_store, 512, {512, true, false}, 0},
-    {"store, small ranges of numbers", life_store, 8, {.sector = 512}, 3},
+    {"queue, 4096 aligned, sectors are destroyed", life_queue, 4096, {4096, true, false, false}, 0},
+    {"store", life_store, 8, {.sector = 512, .stale = true, .fresh = true}, 0},
+    {"store, large sectors", life_store, 8, {.sector = 4096, .fresh = true}, 0},
+    {"store, 512 aligned, sectors are destroyed", life_store, 512, {512, true, false, true}, 0},
+    {"store, small ranges of numbers", life_store, 8, {.sector = 512, .fresh = true}, 3},
 };
 enum { QUEUE = 0, QUEUE_UNALIGNED = 1, STORE = 3, STORE_LARGE = 4, STORE_SMALL = 6 };
 

@@ -134,6 +134,81 @@ static void records_of_one_append_stay_together(void **state)
     journal_shared_close(j);
 }
 
+static int begin_with_seven(void *arg, struct str *snapshot, uint64_t *number)
+{
+    unsigned *calls = arg;
+
+    ++*calls;
+    *number = 7;
+    return str_append_cstr(snapshot, "the owner's state");
+}
+
+static struct journal_shared *open_beginning(struct place *p, unsigned *calls)
+{
+    struct journal_shared *j = open_shared(p);
+
+    journal_shared_set_begin(j, begin_with_seven, calls);
+    return j;
+}
+
+/* Once, under the first lock, with or without an append. */
+static void a_journal_begins_with_its_owners_state(void **state)
+{
+    struct place *p = *state;
+    unsigned calls = 0;
+    struct journal_shared *j = open_beginning(p, &calls), *other = open_beginning(p, &calls);
+    struct seen seen = {0};
+    uint64_t segment, offset;
+    uint16_t kind;
+    char head[9];
+
+    assert_int_equal(journal_shared_peek(other, &segment, &offset), ERR_NOT_FOUND);
+    assert_int_equal(journal_shared_lock(j, NULL), 0);
+    assert_int_equal(journal_shared_last(j, &kind, head, sizeof(head)), 0);
+    assert_int_equal(kind, JOURNAL_OPEN);
+    assert_memory_equal(head, "the owner", sizeof(head));
+    /* Not durable, so nobody is to know. */
+    assert_int_equal(journal_shared_peek(other, &segment, &offset), ERR_NOT_FOUND);
+    journal_shared_unlock(j);
+    assert_int_equal(journal_shared_peek(other, &segment, &offset), 0);
+    assert_int_equal(deliver(other, 100), 8);
+    assert_int_equal(deliver(j, 100), 9);
+    assert_int_equal(calls, 1);
+    assert_int_equal(read_all(p, NULL, false, &seen), 0);
+    assert_int_equal(seen.snapshots, 1);
+    assert_int_equal(seen.changes, 2);
+    journal_shared_close(other);
+    journal_shared_close(j);
+}
+
+/* What its maker left when it died before it was durable. */
+static void a_beginning_without_its_first_record_is_none(void **state)
+{
+    struct place *p = *state;
+    unsigned calls = 0;
+    struct journal_shared *j = open_beginning(p, &calls);
+    struct journal_record record = {.kind = KIND, .count = 1, .head = SPAN_LIT("hot")};
+    struct journal_commit commit = {0};
+    struct seen seen = {0};
+
+    deliver(j, 100);
+    journal_shared_close(j);
+    place_damage(p, "seg.1", 4096 + 60, "damage");
+    place_damage(p, "tail", 0, "no hint any more");
+    j = open_beginning(p, &calls);
+    assert_int_equal(journal_shared_append(j, &record, 1, &commit), 0);
+    assert_true(commit.is_durable);
+    assert_int_equal(journal_shared_sync(&commit), 0);
+    assert_int_equal(record.number, 8);
+    assert_int_equal(calls, 2);
+    assert_int_equal(journal_shared_append(j, &record, 1, &commit), 0);
+    assert_false(commit.is_durable);
+    assert_int_equal(journal_shared_sync(&commit), 0);
+    assert_int_equal(read_all(p, NULL, false, &seen), 0);
+    assert_int_equal(seen.changes, 2);
+    journal_shared_close(j);
+}
+
 static void numbers_jump_after_another_boot(void **state)
 {
     struct place *p = *state;
@@ -365,6 +440,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(two_handles_append_in_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(records_of_one_append_stay_together, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_journal_begins_with_its_owners_state, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_beginning_without_its_first_record_is_none, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(numbers_jump_after_another_boot, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_hint_costs_a_scan_only, setup, teardown),
         cmocka_unit_test_setup_teardown(a_segment_goes_only_behind_a_snapshot, setup, teardown),
