@@ -123,12 +123,9 @@ static int append(struct deliver_job *job, struct span account, struct span addr
                   struct store_appended *out)
 {
     struct str prefix = {0}, id = {0};
-    struct store_account *a;
     struct store_append m = {.is_retry = job->attempt > 1};
-    int rc = store_open(shared.store, account, true, &a);
+    int rc;
 
-    if (rc < 0)
-        return rc;
     set_content(&m, &job->content);
     str_printf(&id, "%s %.*s", job->queue_id, SPAN_ARG(address));
     rc = make_prefix(&prefix, job, address);
@@ -137,10 +134,9 @@ static int append(struct deliver_job *job, struct span account, struct span addr
     if (rc == 0)
         rc = str_error(&id);
     if (rc == 0)
-        rc = store_append(a, STORE_INBOX, &m, 1, out);
+        rc = store_deliver(shared.store, account, &m, out);
     str_fini(&prefix);
     str_fini(&id);
-    store_close(a);
     return rc;
 }
 

@@ -217,24 +217,52 @@ static int write_snapshot(void *arg, bool is_wanted, const struct journal_cursor
     return snapshot_write(a->txn, out);
 }
 
-int account_need_journal(struct store_account *a)
+static int open_journal(struct store_account *a, bool create)
 {
     int rc;
 
-    if (a->journal != NULL)
-        return 0;
     a->dirfd = openat(a->store->rootfd, a->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (a->dirfd < 0)
         return errno == ENOENT ? ERR_NOT_FOUND : -errno;
     disk_real_init(&a->disk, a->dirfd);
-    rc =
-        journal_shared_open(&a->disk.disk, &a->store->journal, &a->store->boot, false, &a->journal);
+    rc = journal_shared_open(&a->disk.disk, &a->store->journal, &a->store->boot, create,
+                             &a->journal);
     if (rc < 0) {
         fd_close(&a->dirfd);
         return rc;
     }
     journal_shared_set_snapshot(a->journal, write_snapshot, a);
+    journal_shared_set_begin(a->journal, account_begin, a->store);
     return 0;
+}
+
+int account_need_journal(struct store_account *a)
+{
+    return a->journal != NULL ? 0 : open_journal(a, false);
+}
+
+int account_make_journal(struct store_account *a)
+{
+    int rc = account_need_journal(a);
+
+    if (rc != ERR_NOT_FOUND)
+        return rc;
+    rc = account_make_directory(a);
+    return rc < 0 ? rc : open_journal(a, true);
+}
+
+/* Without a hint it may just have been begun, or its maker may have died. */
+static int need_begun(struct store_account *a)
+{
+    uint64_t segment, offset;
+    int rc = journal_shared_peek(a->journal, &segment, &offset);
+
+    if (rc != ERR_NOT_FOUND)
+        return rc;
+    rc = journal_shared_lock(a->journal, NULL);
+    if (rc == 0)
+        journal_shared_unlock(a->journal);
+    return rc;
 }
 
 static int guard(struct store_account *a, short type)
@@ -256,6 +284,9 @@ int account_need_index(struct store_account *a)
         return rc;
     if (a->index != NULL && !index_is_bad(a->index))
         return 0;
+    rc = need_begun(a);
+    if (rc < 0)
+        return rc;
     a->guardfd = openat(a->dirfd, "tail", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (a->guardfd < 0)
         return -errno;
@@ -392,19 +423,15 @@ static struct store_account *new_account(struct store *s, struct span id, uint64
 static int open_job(struct store_account *a, void *arg)
 {
     bool create = *(bool *)arg;
-    int rc = account_need_journal(a);
+    int rc = create ? account_make_journal(a) : account_need_journal(a);
 
-    if (rc != ERR_NOT_FOUND || !create)
-        return rc;
-    rc = account_make(a);
-    return rc < 0 ? rc : account_need_journal(a);
+    return rc < 0 || !create ? rc : need_begun(a);
 }
 
-int store_open(struct store *s, struct span id, bool create, struct store_account **out)
+int account_ref(struct store *s, struct span id, struct store_account **out)
 {
     uint64_t hash = span_hash(id);
     struct store_account *a;
-    int rc = 0;
 
     if (!account_id_is_valid(id))
         return -EINVAL;
@@ -414,6 +441,17 @@ int store_open(struct store *s, struct span id, bool create, struct store_accoun
     if (a == NULL)
         return -ENOMEM;
     a->refs++;
+    *out = a;
+    return 0;
+}
+
+int store_open(struct store *s, struct span id, bool create, struct store_account **out)
+{
+    struct store_account *a;
+    int rc = account_ref(s, id, &a);
+
+    if (rc < 0)
+        return rc;
     if (a->dirfd < 0 || a->turn.free == 0)
         rc = account_run(a, TASK_POOL_STORE, open_job, &create);
     if (rc < 0) {

@@ -43,6 +43,7 @@ struct store {
     size_t open_count;
     struct recent_delivery *deliveries; /* RECENT_DELIVERIES, by hash */
     struct store_inotify *inotify;      /* watch.c; NULL without one */
+    atomic_bool parents[256];           /* directories of the first level that are durable */
 };
 
 struct store_account {
@@ -76,6 +77,9 @@ TASK_WAITS int account_run(struct store_account *a, enum task_pool pool, account
 
 /* In a job: have the journal, or journal and index, open. */
 int account_need_journal(struct store_account *a);
+/* The same, and made when it is not there: it begins, with INBOX and the default mailboxes,
+ * under the first lock. */
+int account_make_journal(struct store_account *a);
 int account_need_index(struct store_account *a);
 /* Bring the index to the journal's end. */
 int account_catch_up(struct store_account *a);
@@ -112,8 +116,8 @@ struct delivery_parts {
     struct span body;
 };
 typedef int delivery_fn(struct store_account *a, void *arg, struct delivery_parts *out);
-TASK_WAITS int account_deliver(struct store_account *a, delivery_fn *prepare, void *arg,
-                               uint64_t *number);
+TASK_WAITS int account_deliver(struct store_account *a, bool create, delivery_fn *prepare,
+                               void *arg, uint64_t *number);
 
 /* Under the journal's lock: octets and messages of the account by its last record. */
 bool account_totals(struct store_account *a, uint64_t *bytes, uint64_t *messages);
@@ -122,10 +126,13 @@ bool account_totals(struct store_account *a, uint64_t *bytes, uint64_t *messages
 
 /* A job that uses no index but must not answer before all that can be read is durable. */
 int account_sync_all(struct store_account *a);
-/* Make the account's directory with INBOX and the default mailboxes; one that another
- * process made meanwhile is as good. */
-int account_make(struct store_account *a);
+/* Make the account's directory; one that is there is as good. */
+int account_make_directory(struct store_account *a);
+/* What its journal begins with: INBOX and the default mailboxes (a journal_begin_fn). */
+int account_begin(void *arg, struct str *snapshot, uint64_t *number);
 bool account_id_is_valid(struct span id);
+/* A reference, without a look at the disk; store_close() gives it back. -EINVAL: not an id. */
+int account_ref(struct store *s, struct span id, struct store_account **out);
 /* watch.c */
 int watch_init(struct store *s);
 void watch_fini(struct store *s);

@@ -110,6 +110,18 @@ int store_usage(struct store_account *a, uint64_t *bytes, uint64_t *messages)
     return rc;
 }
 
+int store_usage_of(struct store *s, struct span id, uint64_t *bytes, uint64_t *messages)
+{
+    struct store_account *a;
+    int rc = account_ref(s, id, &a);
+
+    if (rc < 0)
+        return rc;
+    rc = store_usage(a, bytes, messages);
+    store_close(a);
+    return rc;
+}
+
 /* --- rebuilding --- */
 
 static int rebuild_job(struct store_account *a, void *arg)

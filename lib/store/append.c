@@ -294,7 +294,7 @@ static int find_repeated(struct store_account *a, const struct store_append *m,
     return rc;
 }
 
-static int deliver(struct store_account *a, const struct store_append *m,
+static int deliver(struct store_account *a, bool create, const struct store_append *m,
                    struct store_appended *out)
 {
     struct draft d = {.source = m};
@@ -303,13 +303,26 @@ static int deliver(struct store_account *a, const struct store_append *m,
 
     if (rc != ERR_NOT_FOUND)
         return rc;
-    rc = account_deliver(a, prepare_delivery, &d, &number);
+    rc = account_deliver(a, create, prepare_delivery, &d, &number);
     if (rc == 0) {
         *out = (struct store_appended){.uid = (uint32_t)number, .modseq = number};
         *recent_slot(a, d.hot.delivery) = (struct recent_delivery){
             .account = a->node.hash, .hash = d.hot.delivery, .appended = *out};
     }
     free_draft(a, &d);
+    return rc;
+}
+
+int store_deliver(struct store *s, struct span id, const struct store_append *m,
+                  struct store_appended *out)
+{
+    struct store_account *a;
+    int rc = account_ref(s, id, &a);
+
+    if (rc < 0)
+        return rc;
+    rc = deliver(a, true, m, out);
+    store_close(a);
     return rc;
 }
 
@@ -367,7 +380,7 @@ int store_append(struct store_account *a, uint32_t mailbox, const struct store_a
 
     if (count == 1 && mailbox == STORE_INBOX && messages->delivery_id.n > 0 &&
         messages->keyword_count == 0)
-        return deliver(a, messages, out);
+        return deliver(a, false, messages, out);
     if (count == 0)
         return 0;
     job.drafts = calloc(count, sizeof(*job.drafts));

@@ -14,6 +14,12 @@ int apply_tail(struct index_txn *t, struct disk *disk, unsigned limit, bool *mor
 /* The whole state as the body of a segment's first record: version, totals, then the
  * index' pairs (key length 2, value length 4, key, value) of all kinds but M and E. */
 int snapshot_write(struct index_txn *t, struct str *out);
+/* The same of an account that has nothing but mailboxes, one after the other; uidvalidity: the
+ * highest of them. */
+int snapshot_begin(struct str *out, uint32_t uidvalidity);
+int snapshot_add_box(struct str *out, const struct index_box *box, bool is_subscribed);
+/* From its first RECORD_COMMON_SIZE octets. False: not of this version. */
+bool snapshot_totals(const void *body, uint64_t *bytes, uint64_t *messages);
 int snapshot_load(struct index_txn *t, struct span body);
 
 #endif

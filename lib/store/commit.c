@@ -174,6 +174,7 @@ int account_commit(struct store_account *a, account_fn *prepare, commit_build_fn
 
 struct delivery {
     struct work work;
+    bool create;
     delivery_fn *prepare;
     void *arg;
     struct delivery_parts parts;
@@ -186,8 +187,10 @@ bool account_totals(struct store_account *a, uint64_t *bytes, uint64_t *messages
     unsigned char head[RECORD_COMMON_SIZE];
     uint16_t kind;
 
-    return journal_shared_last(a->journal, &kind, head, sizeof(head)) == 0 &&
-           record_totals(kind, head, bytes, messages);
+    if (journal_shared_last(a->journal, &kind, head, sizeof(head)) < 0)
+        return false;
+    return kind == JOURNAL_OPEN ? snapshot_totals(head, bytes, messages)
+                                : record_totals(kind, head, bytes, messages);
 }
 
 static void count_delivery(struct store_account *a, struct record *r)
@@ -206,7 +209,7 @@ static int deliver_job(struct store_account *a, void *arg)
     struct work *w = &d->work;
     struct journal_record record;
     struct str head = {0};
-    int rc = account_need_journal(a);
+    int rc = d->create ? account_make_journal(a) : account_need_journal(a);
 
     if (rc == 0)
         rc = d->prepare(a, d->arg, &d->parts);
@@ -236,9 +239,11 @@ static int deliver_job(struct store_account *a, void *arg)
     return rc;
 }
 
-int account_deliver(struct store_account *a, delivery_fn *prepare, void *arg, uint64_t *number)
+int account_deliver(struct store_account *a, bool create, delivery_fn *prepare, void *arg,
+                    uint64_t *number)
 {
-    struct delivery d = {.work.commit.account = a, .prepare = prepare, .arg = arg};
+    struct delivery d = {
+        .work.commit.account = a, .create = create, .prepare = prepare, .arg = arg};
     bool was;
     int rc;
 

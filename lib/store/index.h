@@ -192,8 +192,11 @@ int index_flush(struct index_txn *t);
 /* Delete all keys that begin with prefix. */
 int index_delete_prefix(struct index_txn *t, struct span prefix);
 
-/* Every key and value but M, E and S: for comparing two indexes. */
 typedef int index_pair_fn(void *arg, struct span key, struct span value);
+/* The keys and values that a mailbox is, without an index. */
+int index_box_pairs(const struct index_box *box, bool is_subscribed, index_pair_fn *each,
+                    void *arg);
+/* Every key and value but M, E and S: for comparing two indexes. */
 int index_dump(struct index_txn *t, index_pair_fn *each, void *arg);
 
 #endif

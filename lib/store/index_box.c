@@ -162,6 +162,25 @@ int index_box_add(struct index_txn *t, const struct index_box *box)
     return rc < 0 ? rc : put_name(t, index_box_name(box), box->id);
 }
 
+static struct span span_of(MDB_val v)
+{
+    return span_make(v.mv_data, v.mv_size);
+}
+
+int index_box_pairs(const struct index_box *box, bool is_subscribed, index_pair_fn *each, void *arg)
+{
+    unsigned char key[5], octets[BOX_FIXED + INDEX_NAME_MAX + INDEX_SPECIAL_MAX], id[4];
+    char name[1 + INDEX_NAME_MAX];
+    int rc = each(arg, span_of(id_key(key, 'A', box->id)), span_of(encode_box(box, octets)));
+
+    octets_put(id, box->id, 4);
+    if (rc == 0)
+        rc = each(arg, span_of(name_key(name, 'N', index_box_name(box))), span_make(id, 4));
+    if (rc == 0 && is_subscribed)
+        rc = each(arg, span_of(name_key(name, 'U', index_box_name(box))), SPAN_NONE);
+    return rc;
+}
+
 int index_box_clear(struct index_txn *t, uint32_t id)
 {
     unsigned char key[5];

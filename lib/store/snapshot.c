@@ -15,17 +15,43 @@ static int add_pair(void *arg, struct span key, struct span value)
     return str_append(out, value);
 }
 
+static int add_meta(struct str *out, const struct index_meta *meta)
+{
+    octets_append(out, SNAPSHOT_VERSION, 4);
+    octets_append(out, meta->delivery, 4); /* 0 in older ones */
+    octets_append(out, meta->bytes, 8);
+    octets_append(out, meta->messages, 8);
+    octets_append(out, meta->uidvalidity, 4);
+    return octets_append(out, meta->keywords, 4);
+}
+
 int snapshot_write(struct index_txn *t, struct str *out)
 {
     int rc = index_flush(t);
 
-    octets_append(out, SNAPSHOT_VERSION, 4);
-    octets_append(out, t->meta.delivery, 4); /* 0 in older ones */
-    octets_append(out, t->meta.bytes, 8);
-    octets_append(out, t->meta.messages, 8);
-    octets_append(out, t->meta.uidvalidity, 4);
-    octets_append(out, t->meta.keywords, 4);
+    add_meta(out, &t->meta);
     return rc < 0 ? rc : index_dump(t, add_pair, out);
+}
+
+int snapshot_begin(struct str *out, uint32_t uidvalidity)
+{
+    return add_meta(out, &(struct index_meta){.uidvalidity = uidvalidity});
+}
+
+int snapshot_add_box(struct str *out, const struct index_box *box, bool is_subscribed)
+{
+    return index_box_pairs(box, is_subscribed, add_pair, out);
+}
+
+bool snapshot_totals(const void *body, uint64_t *bytes, uint64_t *messages)
+{
+    const char *p = body;
+
+    if (octets_get(p, 4) != SNAPSHOT_VERSION)
+        return false;
+    *bytes = octets_get(p + 8, 8);
+    *messages = octets_get(p + 16, 8);
+    return true;
 }
 
 static int put_pair(struct index_txn *t, struct span key, struct span value)

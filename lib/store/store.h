@@ -223,6 +223,12 @@ TASK_WAITS int store_append(struct store_account *a, uint32_t mailbox,
                             const struct store_append *messages, size_t count,
                             struct store_appended *out);
 
+/* Deliver one message, which has a delivery_id and no keywords, to the INBOX of an account,
+ * which is made when it is not there; what makes it is durable with the message, by the same
+ * syncs. */
+TASK_WAITS int store_deliver(struct store *s, struct span id, const struct store_append *message,
+                             struct store_appended *out);
+
 struct store_uids {
     ARRAY(uint32_t) items; /* free with array_free */
 };
@@ -277,6 +283,8 @@ void store_unlock(struct store_lock *l);
 
 /* Octets and messages of all mailboxes. */
 TASK_WAITS int store_usage(struct store_account *a, uint64_t *bytes, uint64_t *messages);
+/* The same, opening and asking in one job. ERR_NOT_FOUND: there is no such account. */
+TASK_WAITS int store_usage_of(struct store *s, struct span id, uint64_t *bytes, uint64_t *messages);
 /* Check the whole account; findings, a line each, are appended to report. Sessions and
  * deliveries go on, but for the time that a new index for comparison takes to make. */
 TASK_WAITS int store_verify(struct store_account *a, struct str *report);
