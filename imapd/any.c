@@ -148,7 +148,7 @@ static void say_news(struct session *s, const struct store_watch *watch)
 
 /* Until the client speaks: news as it happens, and a sign of life now and then. A view
  * that nothing happens to is put away. */
-static int wait_idle(struct session *s, struct store_watch *watch, struct task_cond *news)
+static int wait_idle(struct session *s, struct store_watch *watch)
 {
     deadline_t patience = session_patience(), notify = deadline_in(session_settings.notify_ms);
     deadline_t park = DEADLINE_NONE;
@@ -159,7 +159,8 @@ static int wait_idle(struct session *s, struct store_watch *watch, struct task_c
             say_news(s, watch);
             park = s->view != NULL ? deadline_in(PARK_MS) : DEADLINE_NONE;
         }
-        rc = stream_wait_input(s->stream, news, deadline_min(park, deadline_min(patience, notify)));
+        rc = stream_wait_input(s->stream, store_watch_cond(watch),
+                               deadline_min(park, deadline_min(patience, notify)));
         if (rc == 0)
             return 0;
         if (rc == -ETIMEDOUT && park <= clock_mono_ms()) {
@@ -178,13 +179,11 @@ static int wait_idle(struct session *s, struct store_watch *watch, struct task_c
 void command_idle(struct session *s, struct parse *p)
 {
     struct store_watch *watch;
-    struct task_cond news;
     int rc;
 
     if (!is_bare(s, p))
         return;
-    task_cond_init(&news);
-    rc = store_watch_start(s->account, &news, &watch);
+    rc = store_watch_start(s->account, &watch);
     if (rc < 0) {
         session_store_error(s, rc, "watching the account");
         return;
@@ -193,7 +192,7 @@ void command_idle(struct session *s, struct parse *p)
     /* What the command took goes back before the long wait. */
     reader_clear(&s->reader);
     arena_reset(&s->arena);
-    rc = wait_idle(s, watch, &news);
+    rc = wait_idle(s, watch);
     if (rc == 0)
         rc = take_done(s);
     store_watch_stop(watch);

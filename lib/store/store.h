@@ -262,12 +262,13 @@ void store_copied_free(struct store_copied *c);
 
 /* --- news --- */
 
-/* Signals cond (on the loop) whenever somebody else may have changed the account;
- * a hint only. */
+/* Signals its condition (on the loop) whenever somebody else may have changed the
+ * account; a hint only. */
 struct store_watch;
+struct task_cond *store_watch_cond(struct store_watch *w);
 /* How often it signalled so far. */
 uint64_t store_watch_count(const struct store_watch *w);
-int store_watch_start(struct store_account *a, struct task_cond *cond, struct store_watch **out);
+int store_watch_start(struct store_account *a, struct store_watch **out);
 void store_watch_stop(struct store_watch *w);
 
 /* --- exclusive access --- */

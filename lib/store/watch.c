@@ -21,7 +21,7 @@ struct store_inotify {
 
 struct store_watch {
     struct store_account *account;
-    struct task_cond *cond;
+    struct task_cond cond;
     struct list link;
     uint64_t count;
 };
@@ -80,7 +80,7 @@ void watch_notify(struct store_account *a)
     {
         struct store_watch *w = LIST_ITEM(item, struct store_watch, link);
         w->count++;
-        task_cond_broadcast(w->cond);
+        task_cond_broadcast(&w->cond);
     }
 }
 
@@ -212,7 +212,7 @@ static void remove_watch(struct store_account *a)
     a->watch_id = -1;
 }
 
-int store_watch_start(struct store_account *a, struct task_cond *cond, struct store_watch **out)
+int store_watch_start(struct store_account *a, struct store_watch **out)
 {
     struct store_watch *w = NEW(struct store_watch);
     int rc = 0;
@@ -226,7 +226,7 @@ int store_watch_start(struct store_account *a, struct task_cond *cond, struct st
         return rc;
     }
     w->account = a;
-    w->cond = cond;
+    task_cond_init(&w->cond);
     list_append(&a->watches, &w->link);
     a->refs++;
     *out = w;
@@ -242,6 +242,11 @@ void store_watch_stop(struct store_watch *w)
         remove_watch(w->account);
     store_close(w->account);
     free(w);
+}
+
+struct task_cond *store_watch_cond(struct store_watch *w)
+{
+    return &w->cond;
 }
 
 uint64_t store_watch_count(const struct store_watch *w)

@@ -265,23 +265,21 @@ static void watch_main(void *arg)
 {
     struct store_account *a;
     struct store_watch *watch;
-    struct task_cond cond;
     struct store_view *v;
     int status;
     pid_t pid;
 
-    task_cond_init(&cond);
     assert_int_equal(store_open(all.place.store, span_cstr(account), true, &a), 0);
     assert_int_equal(store_view_open(a, STORE_INBOX, false, &v), 0);
-    assert_int_equal(store_watch_start(a, &cond, &watch), 0);
+    assert_int_equal(store_watch_start(a, &watch), 0);
     append_message(a, STORE_INBOX, 1, 0);
     assert_true(store_watch_count(watch) >= 1);
     check_refresh(v, true, "+1");
     store_view_park(v);
     /* Another process's news reach a parked view too. */
-    (void)task_cond_wait(&cond, deadline_in(50));
+    (void)task_cond_wait(store_watch_cond(watch), deadline_in(50));
     pid = start_child("once", 2, NULL);
-    assert_int_equal(task_cond_wait(&cond, deadline_in(20000)), 0);
+    assert_int_equal(task_cond_wait(store_watch_cond(watch), deadline_in(20000)), 0);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
     check_refresh(v, true, "+1");
