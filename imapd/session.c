@@ -356,8 +356,10 @@ static int read_command(struct session *s)
 
 static int serve_command(struct session *s)
 {
-    int rc = read_command(s);
+    int rc = stream_wait_input(s->stream, NULL, session_patience());
 
+    if (rc == 0)
+        rc = read_command(s);
     if (rc == 0) {
         if (s->reader.text.len > 0)
             dispatch(s);

@@ -81,8 +81,13 @@ static void greet(struct session *s)
 static int read_command(struct session *s, struct span *line, bool *is_bare)
 {
     struct span raw;
-    int rc = stream_read_line(s->stream, s->server->line_length_limit, &raw, session_deadline(s));
+    int rc = 0;
 
+    /* An upload may know this session's place on the stack. */
+    if (!s->tx.is_open)
+        rc = stream_wait_input(s->stream, NULL, session_deadline(s));
+    if (rc == 0)
+        rc = stream_read_line(s->stream, s->server->line_length_limit, &raw, session_deadline(s));
     if (rc < 0)
         return rc;
     raw.n--;

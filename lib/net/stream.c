@@ -377,7 +377,8 @@ int stream_wait_input(struct stream *s, struct task_cond *c, deadline_t deadline
             return rc == -ECANCELED || rc == -ENOMEM ? rc : 0;
         stream_release_input(s);
     }
-    rc = task_fd_wait_or(&s->poll, TASK_READABLE, c, deadline);
+    rc = task_fd_rest(&s->poll, TASK_READABLE, c, deadline);
+    s->in.may_have_more = rc > 0;
     return rc < 0 ? rc : rc == 0;
 }
 

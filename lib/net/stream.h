@@ -59,7 +59,8 @@ void stream_consume(struct stream *s, size_t n);
 /* About n octets follow: read them in larger pieces than commands are. A hint. */
 void stream_expect(struct stream *s, uint64_t n);
 /* Send what is collected and wait until there is input to read (or its end, or an
- * error: the next read tells), which is 0, or until c is signalled, which is 1. */
+ * error: the next read tells), which is 0, or until c (may be NULL) is signalled, which is
+ * 1. A wait that becomes long costs no stack: see task_fd_rest() for what it asks. */
 TASK_WAITS int stream_wait_input(struct stream *s, struct task_cond *c, deadline_t deadline);
 /* Octets that can be read without waiting (decrypted ones included). */
 size_t stream_buffered(const struct stream *s);

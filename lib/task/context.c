@@ -79,6 +79,14 @@ __attribute__((noinline)) void context_switch(struct context *from, struct conte
     after_switch(ARRIVED_FAKE_STACK(from));
 }
 
+/* What a switch puts below the frame that asked for it. */
+#define SWITCH_OCTETS 1024
+
+uintptr_t context_lowest(const struct context *c, const void *frame)
+{
+    return (uintptr_t)frame - SWITCH_OCTETS;
+}
+
 #else
 
 /*
@@ -196,6 +204,11 @@ __attribute__((noinline)) void context_switch(struct context *from, struct conte
     before_switch(from, to, is_last);
     context_swap(&from->sp, to->sp);
     after_switch(ARRIVED_FAKE_STACK(from));
+}
+
+uintptr_t context_lowest(const struct context *c, const void *frame)
+{
+    return (uintptr_t)c->sp;
 }
 
 #endif

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #if !defined(__x86_64__) && !defined(TASK_CONTEXT_UCONTEXT)
 #define TASK_CONTEXT_UCONTEXT
@@ -50,6 +51,9 @@ void context_init(struct context *c, void *stack, size_t size, void (*entry)(voi
 /* Leave from, go on in to. Returns when something switches back to from; is_last
  * says that nothing will. */
 void context_switch(struct context *from, struct context *to, bool is_last);
+/* Nothing of the stack that c left is below this address. frame: that of the function that
+ * called context_switch(), for back ends that know no better. */
+uintptr_t context_lowest(const struct context *c, const void *frame);
 /* The first thing an entry function does. */
 void context_entered(void);
 

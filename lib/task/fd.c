@@ -112,7 +112,8 @@ void task_fd_fini(struct task_fd *f)
 }
 
 /* waiters: NULL, or a list to stand in as well. */
-static int wait_for(struct task_fd *f, int events, struct list *waiters, deadline_t deadline)
+static int wait_for(struct task_fd *f, int events, struct list *waiters, bool may_rest,
+                    deadline_t deadline)
 {
     struct fd_watch *w = f->watch;
     struct task *t = task_current;
@@ -136,15 +137,16 @@ static int wait_for(struct task_fd *f, int events, struct list *waiters, deadlin
         task_watch_forget(t);
         return rc;
     }
+    t->may_rest = may_rest;
     return task_park(waiters, deadline);
 }
 
 int task_fd_wait(struct task_fd *f, int events, deadline_t deadline)
 {
-    return wait_for(f, events, NULL, deadline);
+    return wait_for(f, events, NULL, false, deadline);
 }
 
-int task_fd_wait_or(struct task_fd *f, int events, struct task_cond *c, deadline_t deadline)
+int task_fd_rest(struct task_fd *f, int events, struct task_cond *c, deadline_t deadline)
 {
-    return wait_for(f, events, &c->waiters, deadline);
+    return wait_for(f, events, c != NULL ? &c->waiters : NULL, true, deadline);
 }

@@ -8,17 +8,21 @@
 #include "task/context.h"
 #include "task/task.h"
 
+enum { IDLE_MS = 500 }; /* a task that waits longer gives its stack back */
+
 enum task_state { TASK_READY, TASK_RUNNING, TASK_WAITING, TASK_ENDED };
 
 struct fd_watch;
 
-/* Lives at the top of its own stack's mapping. */
 struct task {
     struct list run;   /* in the run queue */
     struct list all;   /* in runtime.all */
     struct list wait;  /* in the list of what it waits for */
     struct list group; /* in its group's tasks */
     struct list fresh; /* in runtime.fresh: its stack was used since it was trimmed */
+    char *stack;       /* lowest address of runtime.stack_size octets */
+    char *put_away;    /* what stood on the stack, whose pages are the kernel's meanwhile */
+    size_t put_away_size;
     struct context context;
     struct task_timer timer; /* armed at or before the present wait's deadline */
     deadline_t deadline;     /* of the present wait */
@@ -36,6 +40,7 @@ struct task {
     bool is_cancelled;
     bool is_shielded;
     bool is_uninterruptible; /* waits for a worker's job */
+    bool may_rest;           /* during the present wait nobody uses its stack */
     unsigned valgrind_id;    /* of the stack */
 };
 
@@ -62,6 +67,7 @@ struct task_runtime {
     size_t timer_count;
     deadline_t uv_timer_at; /* what the loop's timer is set to */
     struct task_timer sweep_timer;
+    int64_t shrunk_us; /* when free stacks were dropped last */
 
     int64_t turn_us;  /* when this turn began */
     int64_t slice_us; /* when the running task was resumed */
@@ -91,13 +97,16 @@ struct task *task_wake_first(struct list *waiters, int result);
 void task_resume(struct task *t);
 
 /* stack.c */
-struct task *task_stack_get(void);
+/* Sets t->stack; false without memory. */
+bool task_stack_get(struct task *t);
 void task_stack_put(struct task *t);
-void *task_stack_base(struct task *t);
-/* Give the pages below depth back to the kernel. */
+/* Give back to the kernel what a waiting task does not need: the pages below depth, or,
+ * when it may rest, all of them, and its frames go to the heap. */
 void task_stack_trim(struct task *t);
-/* Drop free stacks that were not needed lately. True while some are left. */
-bool task_stack_shrink(void);
+/* Put the frames of a task that rested back. */
+void task_stack_restore(struct task *t);
+/* Drop free stacks that were not needed since the last call. */
+void task_stack_shrink(void);
 size_t task_stacks_free(void);
 void task_stack_fini(void);
 

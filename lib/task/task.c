@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "task/internal.h"
 
 #define SLICE_US 2000
@@ -45,12 +46,13 @@ static void make_ready(struct task *t)
 
 struct task *task_spawn(const char *name, task_fn *fn, void *arg)
 {
-    struct task *t;
+    struct task *t = NEW(struct task);
 
     ENSURE(task_runtime.is_ready);
-    t = task_stack_get();
-    if (t == NULL)
+    if (t == NULL || !task_stack_get(t)) {
+        free(t);
         return NULL;
+    }
     list_init(&t->run);
     list_init(&t->wait);
     list_init(&t->group);
@@ -61,8 +63,7 @@ struct task *task_spawn(const char *name, task_fn *fn, void *arg)
     t->timer.expired = wait_expired;
     t->deadline = DEADLINE_NONE;
     t->is_cancelled = task_runtime.is_stopping;
-    context_init(&t->context, task_stack_base(t), (size_t)((char *)t - (char *)task_stack_base(t)),
-                 task_main, t);
+    context_init(&t->context, t->stack, task_runtime.stack_size, task_main, t);
     list_append(&task_runtime.all, &t->all);
     task_runtime.stats.tasks++;
     make_ready(t);
@@ -93,6 +94,7 @@ static void bury(struct task *t)
     if (task_runtime.first == t)
         task_runtime.first = NULL;
     task_stack_put(t);
+    free(t);
 }
 
 static void show_crash_note(const struct task *t)
@@ -112,6 +114,8 @@ static void show_crash_note(const struct task *t)
 
 void task_resume(struct task *t)
 {
+    if (t->put_away != NULL)
+        task_stack_restore(t);
     t->state = TASK_RUNNING;
     task_current = t;
     task_runtime.stats.switches++;
@@ -151,10 +155,11 @@ int task_park(struct list *waiters, deadline_t deadline)
     if (!list_is_linked(&t->fresh)) {
         list_append(&task_runtime.fresh, &t->fresh);
         if (!task_runtime.sweep_timer.is_armed)
-            task_timer_set(&task_runtime.sweep_timer, task_runtime.turn_us / 1000 + 1000);
+            task_timer_set(&task_runtime.sweep_timer, task_runtime.turn_us / 1000 + IDLE_MS);
     }
     t->parked_us = task_runtime.turn_us;
     switch_away(t);
+    t->may_rest = false;
     return t->result;
 }
 

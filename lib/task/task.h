@@ -157,9 +157,11 @@ void task_fd_fini(struct task_fd *f);
  * or a negative code. One reader and one writer may wait at a time. Hints only:
  * try, and wait only after EAGAIN; waiting for the same again costs nothing. */
 TASK_WAITS int task_fd_wait(struct task_fd *f, int events, deadline_t deadline);
-/* The same, but it also ends, with 0, when c is signalled. */
-TASK_WAITS int task_fd_wait_or(struct task_fd *f, int events, struct task_cond *c,
-                               deadline_t deadline);
+/* The same for a wait that may be long; it also ends, with 0, when c is signalled (NULL:
+ * without that). The task's stack may be put away meanwhile: nothing on it, such as c, may
+ * be used by anybody else. */
+TASK_WAITS int task_fd_rest(struct task_fd *f, int events, struct task_cond *c,
+                            deadline_t deadline);
 
 /* A descriptor watched by a callback (outside tasks, must not wait) instead of a
  * task, for what must not hold a stack while it idles. Embedded. */

@@ -2,9 +2,11 @@
 #include "support_task.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -472,6 +474,135 @@ static void test_an_idle_task_gives_its_stack_back(void **state)
     run(idle_main, NULL);
 }
 
+/* --- rest --- */
+
+enum { RESTERS = 64 };
+
+struct rester {
+    struct task_fd fd;
+    struct task_cond news;
+    int ends[2];
+    unsigned char *place; /* on its stack */
+    int woken_by_news, woken_by_input;
+};
+
+static bool is_resident(unsigned char *at)
+{
+    uintptr_t size = (uintptr_t)sysconf(_SC_PAGESIZE);
+    unsigned char state = 0;
+
+    assert_int_equal(mincore((void *)((uintptr_t)at & ~(size - 1)), size, &state), 0);
+    return (state & 1) != 0;
+}
+
+/* Its frames, and pointers into them, are as before each time it wakes. */
+static void rester(void *arg)
+{
+    struct rester *r = arg;
+    unsigned char octets[300], *into = octets + 17;
+    char c;
+
+    memset(octets, (int)(r->ends[0] & 0xff), sizeof(octets));
+    r->place = octets;
+    for (;;) {
+        int rc = task_fd_rest(&r->fd, TASK_READABLE, &r->news, deadline_in(60000));
+        assert_true(rc >= 0);
+        for (size_t i = 0; i < sizeof(octets); i++)
+            assert_int_equal(octets[i], r->ends[0] & 0xff);
+        assert_ptr_equal(into, r->place + 17);
+        if (rc == 0) {
+            r->woken_by_news++;
+            continue;
+        }
+        assert_int_equal(read(r->ends[0], &c, 1), 1);
+        r->woken_by_input++;
+        return;
+    }
+}
+
+static size_t count_resident(struct rester *all)
+{
+    size_t count = 0;
+
+    for (int i = 0; i < RESTERS; i++)
+        count += is_resident(all[i].place);
+    return count;
+}
+
+/* Under AddressSanitizer stacks stay where they are. */
+static void wait_for_rest(struct rester *all)
+{
+    for (int i = 0; i < (is_slow() ? 32 : 300) && count_resident(all) > 0; i++)
+        assert_int_equal(task_sleep(deadline_in(100)), 0);
+    if (!is_slow())
+        assert_int_equal(count_resident(all), 0);
+}
+
+static void rest_main(void *arg)
+{
+    static struct rester all[RESTERS];
+    struct task_group g;
+
+    task_group_init(&g);
+    for (int i = 0; i < RESTERS; i++) {
+        task_cond_init(&all[i].news);
+        assert_int_equal(pipe2(all[i].ends, O_CLOEXEC | O_NONBLOCK), 0);
+        assert_int_equal(task_fd_init(&all[i].fd, all[i].ends[0]), 0);
+        assert_int_equal(task_group_spawn(&g, "rester", rester, &all[i]), 0);
+    }
+    assert_int_equal(task_yield(), 0);
+    wait_for_rest(all);
+    for (int i = 0; i < RESTERS; i++)
+        task_cond_broadcast(&all[i].news);
+    assert_int_equal(task_yield(), 0);
+    wait_for_rest(all);
+    for (int i = 0; i < RESTERS; i++)
+        assert_int_equal(write(all[i].ends[1], "x", 1), 1);
+    assert_int_equal(task_group_wait(&g, deadline_in(10000)), 0);
+    for (int i = 0; i < RESTERS; i++) {
+        assert_int_equal(all[i].woken_by_news, 1);
+        assert_int_equal(all[i].woken_by_input, 1);
+        task_fd_fini(&all[i].fd);
+        close(all[i].ends[0]);
+        close(all[i].ends[1]);
+    }
+}
+
+static void test_a_resting_task_holds_no_stack(void **state)
+{
+    run(rest_main, NULL);
+}
+
+static void rest_and_be_cancelled(void *arg)
+{
+    struct rester *r = arg;
+
+    r->place = (unsigned char *)&r;
+    assert_int_equal(task_fd_rest(&r->fd, TASK_READABLE, NULL, DEADLINE_NONE), -ECANCELED);
+    assert_int_equal(task_fd_rest(&r->fd, TASK_READABLE, NULL, DEADLINE_NONE), -ECANCELED);
+}
+
+static void cancel_main(void *arg)
+{
+    struct rester r = {0};
+    struct task_group g;
+
+    task_group_init(&g);
+    assert_int_equal(pipe2(r.ends, O_CLOEXEC | O_NONBLOCK), 0);
+    assert_int_equal(task_fd_init(&r.fd, r.ends[0]), 0);
+    assert_int_equal(task_group_spawn(&g, "rester", rest_and_be_cancelled, &r), 0);
+    assert_int_equal(task_sleep(deadline_in(3000)), 0);
+    task_group_end(&g);
+    task_fd_fini(&r.fd);
+    close(r.ends[0]);
+    close(r.ends[1]);
+}
+
+static void test_a_resting_task_is_cancelled(void **state)
+{
+    run(cancel_main, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -487,6 +618,8 @@ int main(void)
         cmocka_unit_test(test_the_crash_page_names_the_running_task),
         cmocka_unit_test(test_ten_thousand_tasks),
         cmocka_unit_test(test_an_idle_task_gives_its_stack_back),
+        cmocka_unit_test(test_a_resting_task_holds_no_stack),
+        cmocka_unit_test(test_a_resting_task_is_cancelled),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
