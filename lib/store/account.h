@@ -23,6 +23,7 @@ enum {
     ACCOUNT_ID_MAX = 64,
     ACCOUNT_PATH_MAX = ACCOUNT_ID_MAX + 8,
     RECENT_DELIVERIES = 4096, /* per process */
+    OPENING_MAX = 64,
 };
 
 struct recent_delivery {
@@ -39,8 +40,10 @@ struct store {
     struct journal_options journal;
     struct journal_boot boot;
     struct hash accounts;
-    struct list open; /* accounts that hold files, the one used last first */
-    size_t open_count;
+    struct list open;                   /* accounts that hold files, the one used last first */
+    size_t places;                      /* taken: at most open_limit; held while files are open */
+    size_t opening;                     /* accounts whose turn opens files: at most OPENING_MAX */
+    struct task_cond room;              /* a place may be had, or may be taken from its account */
     struct recent_delivery *deliveries; /* RECENT_DELIVERIES, by hash */
     struct store_inotify *inotify;      /* watch.c; NULL without one */
     atomic_bool parents[256];           /* directories of the first level that are durable */
@@ -54,6 +57,8 @@ struct store_account {
     unsigned refs;
     unsigned awake;   /* views that are not parked */
     unsigned syncing; /* syncs outside the turn: the journal must stay open */
+    bool has_place;   /* one of store.places */
+    bool is_opening;  /* counts in store.opening */
     bool is_cleaning; /* a task of this process is at it */
     uint64_t dead;    /* octets expunged since the last cleaning */
     struct task_semaphore turn;
@@ -74,6 +79,10 @@ struct store_account {
 /* fn runs on a worker with the account's turn held. */
 typedef int account_fn(struct store_account *a, void *arg);
 TASK_WAITS int account_run(struct store_account *a, enum task_pool pool, account_fn *fn, void *arg);
+
+/* Between the two the account's files stay open, though nobody has its turn. */
+void account_begin_sync(struct store_account *a);
+void account_end_sync(struct store_account *a);
 
 /* In a job: have the journal, or journal and index, open. */
 int account_need_journal(struct store_account *a);

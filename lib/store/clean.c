@@ -418,7 +418,7 @@ int store_clean(struct store_account *a, bool *more)
 
     *more = false;
     a->awake++; /* the lock on cleaning is held by the open journal */
-    a->syncing++;
+    account_begin_sync(a);
     rc = account_run(a, TASK_POOL_STORE, look, &w);
     while (rc == 0 && w.victim != 0 && w.at < w.until)
         rc = account_commit(a, NULL, build_moved, &w);
@@ -426,7 +426,7 @@ int store_clean(struct store_account *a, bool *more)
     if (rc == 0)
         rc = account_run(a, TASK_POOL_STORE, finish, &w);
     (void)account_run(a, TASK_POOL_STORE, end, NULL);
-    a->syncing--;
+    account_end_sync(a);
     a->awake--;
     task_shield(was);
     array_free(&w.places);

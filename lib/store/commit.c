@@ -135,9 +135,9 @@ static int sync_outside(struct store_account *a, struct work *w)
 {
     int rc;
 
-    a->syncing++;
+    account_begin_sync(a);
     rc = task_offload(TASK_POOL_SYNC, sync_job, w);
-    a->syncing--;
+    account_end_sync(a);
     return rc < 0 ? rc : w->synced;
 }
 

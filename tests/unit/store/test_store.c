@@ -1,6 +1,7 @@
 /* Accounts, mailboxes, messages and views on a real directory. */
 #include "tests/unit/store/support_store.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -708,6 +709,67 @@ static void test_keywords(void **state)
     run(verify_main, NULL);
 }
 
+/* --- the limit of open accounts --- */
+
+enum { BUSY_ACCOUNTS = 120, OPEN_LIMIT = 8, DESCRIPTORS_EACH = 8 };
+
+static struct {
+    unsigned most, done;
+} busy;
+
+static unsigned count_descriptors(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    unsigned count = 0;
+
+    assert_non_null(directory);
+    while (readdir(directory) != NULL)
+        count++;
+    closedir(directory);
+    return count;
+}
+
+static void work_in_account(void *arg)
+{
+    char id[16];
+    struct store_account *a;
+
+    snprintf(id, sizeof(id), "busy%u", (unsigned)(uintptr_t)arg);
+    a = open_account(id);
+    for (unsigned i = 1; i <= 2; i++) {
+        unsigned now;
+
+        assert_true(append_message(a, STORE_INBOX, i, 0) > 0);
+        now = count_descriptors();
+        if (now > busy.most)
+            busy.most = now;
+    }
+    store_close(a);
+    busy.done++;
+}
+
+/* However many accounts have work at once, few hold files, and each gets its turn. */
+static void limit_main(void *arg)
+{
+    struct task_group g;
+    unsigned before = count_descriptors();
+
+    task_group_init(&g);
+    for (uintptr_t i = 0; i < BUSY_ACCOUNTS; i++)
+        assert_int_equal(task_group_spawn(&g, "busy", work_in_account, (void *)i), 0);
+    assert_int_equal(task_group_wait(&g, deadline_in(60000)), 0);
+    assert_int_equal(busy.done, BUSY_ACCOUNTS);
+    assert_true(busy.most <= before + OPEN_LIMIT * DESCRIPTORS_EACH);
+}
+
+static void test_open_limit(void **state)
+{
+    place.options.open_limit = OPEN_LIMIT;
+    place_reopen(&place);
+    busy.most = busy.done = 0;
+    run(limit_main, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -723,6 +785,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_copy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_mailboxes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_keywords, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_open_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_older_names, setup, teardown),
     };
 
