@@ -5,14 +5,16 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "base/crc32c.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "journal/batch.h"
+#include "qmgr/finished.h"
 #include "qmgr/large.h"
+#include "qmgr/recovery.h"
+#include "qmgr/snapshot.h"
 
-enum { FINISHED_MAX = 65536, LOAD_TRIES = 3 };
+enum { LOAD_TRIES = 3 };
 
 static struct disk_real disk;
 static int journal_fd = -1;
@@ -31,19 +33,6 @@ int ledger_error(void)
 
 /* --- commits that are over --- */
 
-/* The last messages that left, in a ring: for "is it committed?". */
-static struct {
-    uint64_t number, commit_hash;
-} finished[FINISHED_MAX];
-static size_t finished_next;
-
-static void remember_finished(const struct entry *e)
-{
-    finished[finished_next].number = e->id.number;
-    finished[finished_next].commit_hash = e->commit_hash;
-    finished_next = (finished_next + 1) % FINISHED_MAX;
-}
-
 uint64_t ledger_commit_hash(struct span commit)
 {
     /* The same in every process: it is compared after a restart. Random input. */
@@ -56,114 +45,17 @@ uint64_t ledger_commit_hash(struct span commit)
 bool ledger_was_committed(uint64_t number, uint64_t commit_hash)
 {
     const struct entry *e = entry_find(number);
+    const struct finished *over;
 
     if (e != NULL)
         return e->commit_hash == commit_hash;
-    for (size_t i = 0; i < FINISHED_MAX; i++)
-        if (finished[i].number == number)
-            return finished[i].commit_hash == commit_hash;
+    for (size_t i = 0; (over = finished_get(i)) != NULL; i++)
+        if (over->number == number)
+            return over->commit_hash == commit_hash;
     return false;
 }
 
-/* --- recovery --- */
-
-static struct entry *find_or_make(uint64_t number)
-{
-    struct entry *e = entry_find(number);
-
-    return e != NULL ? e : entry_new(number);
-}
-
-static int recover_message(const struct journal_record *r)
-{
-    struct queue_message m;
-    struct entry *e = NULL;
-
-    queue_message_init(&m, NULL);
-    int rc = queue_message_decode_envelope(&m, r->head);
-    if (rc == 0 && m.id.number != 0) {
-        e = find_or_make(m.id.number);
-        rc = e == NULL ? -ENOMEM : 0;
-    }
-    if (e != NULL) {
-        e->id = m.id;
-        e->file = m.file;
-        e->size = m.size;
-        e->arrival_us = m.arrival_us;
-        e->commit_hash = ledger_commit_hash(m.commit);
-        if (e->change_count == 0) { /* no STATE that says otherwise */
-            e->next_attempt_s = m.hold_until_s;
-            if ((m.flags & QUEUE_MESSAGE_HOLD) != 0)
-                e->flags |= ENTRY_HOLD;
-        }
-        entry_set_message(e, &r->at);
-    } else if (rc != -ENOMEM) {
-        log_error("queue: message record %llu/%llu cannot be used: %s",
-                  (unsigned long long)r->at.segment, (unsigned long long)r->at.offset,
-                  error_text(rc));
-        rc = rc == ERR_VERSION ? rc : 0;
-    }
-    queue_message_fini(&m);
-    return rc;
-}
-
-static int recover_change(const struct journal_record *r)
-{
-    struct record_summary s;
-
-    if (record_summarise(r->head, &s) < 0) {
-        log_error("queue: record %llu/%llu cannot be used", (unsigned long long)r->at.segment,
-                  (unsigned long long)r->at.offset);
-        return 0;
-    }
-    struct entry *e = find_or_make(s.number);
-    if (e == NULL)
-        return -ENOMEM;
-    if (r->kind == RECORD_REMOVED) {
-        e->is_removed = true;
-        return 0;
-    }
-    struct change c = {r->at, s.sequence, r->kind == RECORD_STATE};
-    if (c.is_state && s.sequence >= entry_sequence(e)) {
-        e->flags = (uint8_t)(s.flags & ENTRY_FLAGS);
-        e->next_attempt_s = s.next_attempt_s;
-    }
-    return entry_add_change(e, &c);
-}
-
-static int recover_record(void *arg, const struct journal_record *r)
-{
-    switch (r->kind) {
-    case RECORD_MESSAGE:
-        return recover_message(r);
-    case RECORD_RESULT:
-    case RECORD_STATE:
-    case RECORD_REMOVED:
-        return recover_change(r);
-    default:
-        return 0;
-    }
-}
-
-/* What was removed, or never had a message, goes; the rest takes its place. */
-static void settle_entries(void)
-{
-    struct hash_walk walk = {0};
-    struct entry *e;
-
-    while ((e = entry_walk(&walk)) != NULL) {
-        if (e->is_removed || e->message.length == 0) {
-            if (e->message.length > 0) {
-                remember_finished(e);
-                large_forget(e->file);
-            }
-            entry_free(e);
-        } else {
-            large_use(e->file);
-            entry_move(e, e->flags & ENTRY_HOLD ? ENTRY_ON_HOLD : ENTRY_DEFERRED);
-        }
-    }
-}
+/* --- start and end --- */
 
 static int open_directories(int queue_fd, struct str *why)
 {
@@ -196,17 +88,39 @@ static void on_failed(void *arg, int error)
 
 struct open_job {
     struct journal_writer *writer;
+    struct snapshot snapshot;
     int rc;
 };
+
+static int find_mark(void *arg, struct str *mark)
+{
+    struct open_job *job = arg;
+
+    return snapshot_read(&job->snapshot, journal_fd, mark);
+}
+
+static int restore(void *arg)
+{
+    struct open_job *job = arg;
+
+    return snapshot_restore(&job->snapshot);
+}
 
 /* On a worker; the only task waits for it, so the entries are not shared. */
 static void run_open(void *arg)
 {
     struct open_job *job = arg;
+    struct journal_owner owner = {
+        .each = recovery_record, .find_mark = find_mark, .restore = restore, .arg = job};
     struct journal_options options;
 
     journal_options_queue(&options);
-    job->rc = journal_writer_open(&disk.disk, &options, recover_record, NULL, &job->writer);
+    job->rc = journal_writer_open_kept(&disk.disk, &options, &owner, &job->writer);
+    snapshot_fini(&job->snapshot);
+    if (job->rc < 0)
+        return;
+    recovery_settle();
+    snapshot_remove(journal_fd); /* the journal has gone on */
 }
 
 int ledger_open(int queue_fd, struct str *why)
@@ -227,8 +141,38 @@ int ledger_open(int queue_fd, struct str *why)
         str_printf(why, "cannot open the queue's journal: %s", error_text(rc));
         return rc;
     }
-    settle_entries();
     return 0;
+}
+
+struct keep_job {
+    struct str mark;
+    int rc;
+};
+
+static void run_save(void *arg)
+{
+    struct keep_job *job = arg;
+
+    job->rc = snapshot_save(journal_fd, str_span(&job->mark));
+}
+
+void ledger_keep_entries(void)
+{
+    struct keep_job job = {0};
+
+    if (journal == NULL)
+        return;
+    int rc = journal_flush(journal);
+
+    if (rc == 0)
+        rc = journal_writer_mark(journal_writer_of(journal), &job.mark);
+    if (rc == 0)
+        rc = task_offload(TASK_POOL_STORE, run_save, &job);
+    if (rc == 0)
+        rc = job.rc;
+    if (rc < 0)
+        log_warn("queue: the next start will read the whole journal: %s", error_text(rc));
+    str_fini(&job.mark);
 }
 
 void ledger_close(void)
@@ -329,7 +273,7 @@ int ledger_remove(struct entry *e)
     record_removed(&head, e->id.number, e->oldest_segment, e->message.segment);
     struct journal_record r = {.kind = RECORD_REMOVED, .head = str_span(&head)};
     uint64_t file = e->file;
-    remember_finished(e);
+    finished_note(e->id.number, e->commit_hash);
     /* Before anything waits: whoever sees it afterwards would remove it again. */
     entry_free(e);
     int rc = str_error(&head) < 0 ? str_error(&head) : journal_append(journal, &r);

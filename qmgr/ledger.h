@@ -13,12 +13,15 @@
 #include "qmgr/record.h"
 #include "task/task.h"
 
-/* Take the lock, read every record, build the entries (those on hold on hold,
- * all others deferred until their time). queue_fd: the queue directory. -EAGAIN:
+/* Take the lock, build the entries from a snapshot or from every record (those on hold on
+ * hold, all others deferred until their time). queue_fd: the queue directory. -EAGAIN:
  * another process is the writer. With a message in *why. The only task
  * that runs waits for it. */
 TASK_WAITS int ledger_open(int queue_fd, struct str *why);
 TASK_WAITS void ledger_close(void);
+/* Before it is closed: leave the next start what it would otherwise read out of the whole
+ * journal. No other task changes entries any more. Where it fails, that start is slow. */
+TASK_WAITS void ledger_keep_entries(void);
 /* 0, or ERR_READ_ONLY after a failed sync. */
 int ledger_error(void);
 

@@ -26,6 +26,7 @@ static void run(void *arg)
         tasks_init();
         admin_serve(0);
         ledger_reap();
+        ledger_keep_entries();
         ledger_close();
         status = 0;
     }

@@ -101,6 +101,9 @@ static void on_stop(void)
     transport_close_all();
     receiver_close_all();
     tasks_end();
+    /* One that has hung since it was cancelled may yet write a result. */
+    if (!receiver_is_any())
+        ledger_keep_entries();
     ledger_close();
     route_free(qmgr_config.route);
     task_shield(shield);

@@ -340,3 +340,8 @@ void receiver_close_all(void)
         ipc_close(ipc);
     }
 }
+
+bool receiver_is_any(void)
+{
+    return !list_is_empty(&receivers);
+}

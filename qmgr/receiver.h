@@ -21,6 +21,8 @@ void receiver_init(int queue_fd);
 TASK_WAITS void receiver_serve(int fd);
 /* Close all connections: what is not answered will be asked again. */
 void receiver_close_all(void);
+/* One is still being served. */
+bool receiver_is_any(void);
 
 /* Commits under way keep their receiver, also when its connection has ended. */
 void receiver_hold(struct receiver *r);

@@ -36,6 +36,7 @@ enum journal_rule {
     RULE_LOCK,               /* 19: reading the tail and appending exclude others */
     RULE_FREE_LIMIT,         /* a segment is freed after a later one holds the limit */
     RULE_SNAPSHOT_SYNC,      /* a snapshot is durable before what it replaces goes */
+    RULE_MARK_END,           /* a mark counts only where the journal ends */
     RULE_COUNT
 };
 

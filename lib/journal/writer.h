@@ -27,6 +27,25 @@ struct journal_writer;
  * logged, counted and survived: that segment is never freed. */
 int journal_writer_open(struct disk *disk, const struct journal_options *options,
                         journal_record_fn *each, void *arg, struct journal_writer **out);
+
+/* The same for an owner that kept what it made of the records when it closed the
+ * journal. All functions are called with the lock held, on the caller's thread. */
+struct journal_owner {
+    journal_record_fn *each; /* may be NULL */
+    /* What journal_writer_mark() said when that was kept: appended to *mark. Not 0:
+     * nothing was kept. */
+    int (*find_mark)(void *arg, struct str *mark);
+    /* The journal is still as marked: take what was kept. Not 0: that cannot be used,
+     * and each() gets the records after all. */
+    int (*restore)(void *arg);
+    void *arg;
+};
+int journal_writer_open_kept(struct disk *disk, const struct journal_options *options,
+                             const struct journal_owner *owner, struct journal_writer **out);
+/* Which segments there are and where the last record ends, in octets for this machine
+ * alone. -EBUSY: something is not yet durable; ERR_CORRUPT: damage that every start must
+ * tell; ERR_READ_ONLY. */
+int journal_writer_mark(const struct journal_writer *w, struct str *mark);
 /* Octets of one batch, at most (a larger record makes its own); 1 MiB at first. */
 void journal_writer_set_batch_max(struct journal_writer *w, size_t octets);
 /* Nothing may be in flight. Gives up the lock. */

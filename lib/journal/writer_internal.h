@@ -80,6 +80,9 @@ int writer_switch_segment(struct journal_writer *w);
 int writer_add_own(struct journal_writer *w, enum journal_kind kind);
 /* Write and sync everything that waits, here and now (start only). */
 int writer_write_out(struct journal_writer *w);
+/* The segments are those of the mark, which may be any octets, and nothing was appended
+ * since: takes over what reading the records would have found. 1; 0: they are not. */
+int writer_apply_mark(struct journal_writer *w, struct span mark);
 /* Behind the last place where a record may end: a SEAL fits always. */
 uint64_t writer_room_end(const struct journal_writer *w);
 

@@ -146,8 +146,7 @@ static int load_slots(struct journal_writer *w)
 /* --- what is in them --- */
 
 struct loading {
-    journal_record_fn *each;
-    void *arg;
+    const struct journal_owner *owner;
     uint32_t prev; /* of the last good segment's last record */
 };
 
@@ -177,7 +176,7 @@ static int load_records(struct journal_writer *w, struct segment *s, struct load
             w->limit = scan.limit;
         if (scan.number > w->number)
             w->number = scan.number;
-        rc = l->each != NULL ? l->each(l->arg, &record) : 0;
+        rc = l->owner->each != NULL ? l->owner->each(l->owner->arg, &record) : 0;
         if (rc != 0)
             break;
     }
@@ -231,13 +230,11 @@ static void find_damage(struct journal_writer *w)
     }
 }
 
-static int load(struct journal_writer *w, journal_record_fn *each, void *arg)
+static int read_everything(struct journal_writer *w, const struct journal_owner *owner)
 {
-    struct loading l = {.each = each, .arg = arg};
-    int rc = load_slots(w);
+    struct loading l = {.owner = owner};
+    int rc = load_segments(w, &l);
 
-    if (rc == 0)
-        rc = load_segments(w, &l);
     if (rc < 0)
         return rc;
     find_damage(w);
@@ -246,6 +243,18 @@ static int load(struct journal_writer *w, journal_record_fn *each, void *arg)
         w->prev = l.prev;
     }
     return 0;
+}
+
+/* True when the owner has kept what it knew, and that is still so. What a mark names
+ * was durable before it was made. */
+static bool is_kept(struct journal_writer *w, const struct journal_owner *owner)
+{
+    struct str mark = {0};
+    bool is_known = owner->find_mark != NULL && owner->find_mark(owner->arg, &mark) == 0 &&
+                    writer_apply_mark(w, str_span(&mark)) > 0 && owner->restore(owner->arg) == 0;
+
+    str_fini(&mark);
+    return is_known;
 }
 
 /* --- making it durable --- */
@@ -363,25 +372,33 @@ static int check_options(const struct journal_options *o)
     return 0;
 }
 
-static int open_writer(struct journal_writer *w, journal_record_fn *each, void *arg)
+static int load(struct journal_writer *w, const struct journal_owner *owner)
+{
+    int rc = load_slots(w);
+
+    if (rc < 0 || is_kept(w, owner))
+        return rc;
+    rc = read_everything(w, owner);
+    if (rc == 0)
+        rc = sync_everything(w);
+    return rc < 0 ? rc : seal_predecessor(w);
+}
+
+static int open_writer(struct journal_writer *w, const struct journal_owner *owner)
 {
     int rc = disk_open(w->disk, "tail", DISK_WRITE | DISK_CREATE, &w->lock);
 
     if (rc == 0)
         rc = w->lock->ops->lock(w->lock, DISK_LOCK_APPEND, false);
     if (rc == 0)
-        rc = load(w, each, arg);
-    if (rc == 0)
-        rc = sync_everything(w);
-    if (rc == 0)
-        rc = seal_predecessor(w);
+        rc = load(w, owner);
     if (rc == 0)
         rc = start_numbers(w);
     return rc;
 }
 
-int journal_writer_open(struct disk *disk, const struct journal_options *options,
-                        journal_record_fn *each, void *arg, struct journal_writer **out)
+int journal_writer_open_kept(struct disk *disk, const struct journal_options *options,
+                             const struct journal_owner *owner, struct journal_writer **out)
 {
     struct journal_writer *w;
     int rc = check_options(options);
@@ -398,13 +415,20 @@ int journal_writer_open(struct disk *disk, const struct journal_options *options
     list_init(&w->waiting);
     list_init(&w->in_flight);
     list_init(&w->spare);
-    rc = open_writer(w, each, arg);
+    rc = open_writer(w, owner);
     if (rc < 0) {
         journal_writer_close(w);
         return rc;
     }
     *out = w;
     return 0;
+}
+
+int journal_writer_open(struct disk *disk, const struct journal_options *options,
+                        journal_record_fn *each, void *arg, struct journal_writer **out)
+{
+    return journal_writer_open_kept(disk, options,
+                                    &(struct journal_owner){.each = each, .arg = arg}, out);
 }
 
 static void free_batches(struct list *batches)

@@ -12,6 +12,7 @@
     {"rule 10: and the directory", QUEUE, OFF(RECOVERY_DIRECTORY), 2000},
     {"rule 13: copies before freeing", QUEUE, OFF(COPY_SYNC), 2000},
     {"rule 14: a freed slot is durably free", QUEUE, OFF(FREE_SYNC), 2000},
+    {"a mark counts only where the journal ends", QUEUE, OFF(MARK_END), 1000},
     {"store, rule 3: CRC", STORE, OFF(CRC), 1000},
     {"store, rule 6: numbers jump to the limit", STORE, OFF(JUMP), 1000},
     {"store, rule 6: the jump is synced", STORE, OFF(JUMP_SYNC), 3000},

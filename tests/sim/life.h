@@ -16,7 +16,7 @@ struct life {
     struct sim_options disk;
     /* What came of it. */
     char failure[200]; /* empty: nothing was lost */
-    uint64_t confirmed, cleaned, returned, cuts, kills;
+    uint64_t confirmed, cleaned, returned, restored, cuts, kills;
 };
 
 void life_queue(struct life *life);

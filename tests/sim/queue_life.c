@@ -5,7 +5,8 @@
  * and is killed or loses power at any disk call, also while it recovers. A message
  * that was confirmed (or found by a recovery that was completed: "yes, it is
  * committed") must be found whole by every later recovery until its removal was
- * written; no queue id is given twice; nothing is found that was never sent.
+ * written; no queue id is given twice; nothing is found that was never sent. Now and
+ * then it keeps what it knows, with a mark, and ends or goes on.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -255,6 +256,51 @@ static void clean(void)
         the_life->cleaned++;
 }
 
+/* --- what is kept with a mark --- */
+
+struct kept {
+    uint64_t id;
+    struct journal_position at;
+};
+static ARRAY(struct kept) kept; /* not done when the mark was made */
+static struct str kept_mark;
+
+/* True when this run ends with it. */
+static bool keep(void)
+{
+    drain();
+    if (sim_is_dead())
+        return false;
+    str_clear(&kept_mark);
+    array_clear(&kept);
+    if (journal_writer_mark(writer, &kept_mark) < 0) {
+        str_clear(&kept_mark);
+        return false;
+    }
+    for (size_t i = 0; i < messages.len; i++) {
+        const struct message *m = &messages.items[i];
+        if (m->confirmed && !m->done)
+            *array_push(&kept) = (struct kept){m->id, m->at};
+    }
+    return sim_below(2) == 0;
+}
+
+static int find_mark(void *arg, struct str *mark)
+{
+    return str_append(mark, str_span(&kept_mark));
+}
+
+static int restore(void *arg)
+{
+    the_life->restored++;
+    for (size_t i = 0; i < kept.len; i++) {
+        struct message *m = find(kept.items[i].id);
+        m->found = true;
+        m->at = kept.items[i].at;
+    }
+    return 0;
+}
+
 /* --- recovery --- */
 
 static int see(void *arg, const struct journal_record *record)
@@ -317,6 +363,8 @@ static void work(unsigned rounds)
             start_batches(1 + (unsigned)sim_below(2));
         else if (what == 14 && sim_below(3) == 0)
             clean();
+        else if (what == 15 && sim_below(30) == 0 && keep())
+            return;
         else
             sim_yield();
         settle_batches();
@@ -338,13 +386,14 @@ static void run_queue(void *arg)
 {
     struct journal_options options = {
         .segment_size = SEGMENT, .alignment = the_life->alignment, .reserve = 64};
+    struct journal_owner owner = {.each = see, .find_mark = find_mark, .restore = restore};
     int rc;
 
     memset(lanes, 0, sizeof(lanes));
     array_clear(&settled);
     for (size_t i = 0; i < messages.len; i++)
         messages.items[i].found = messages.items[i].found_done = false;
-    rc = journal_writer_open(sim_disk(), &options, see, NULL, &writer);
+    rc = journal_writer_open_kept(sim_disk(), &options, &owner, &writer);
     if (rc < 0) {
         if (!sim_is_dead())
             life_fail("recovery: %d", rc);
@@ -383,4 +432,6 @@ void life_queue(struct life *life)
     sim_end();
     array_free(&messages);
     array_free(&settled);
+    array_free(&kept);
+    str_fini(&kept_mark);
 }

@@ -4,6 +4,8 @@ import email.policy
 import json
 import os
 import re
+import shutil
+import signal
 import smtplib
 import subprocess
 import threading
@@ -14,6 +16,7 @@ import pytest
 import suite
 from sink import Sink
 from smtp_dialogues import peer
+from test_crash_kill import kill_everything, processes
 
 SHORT_TIMES = """
 minimal_backoff_time = 1s
@@ -217,6 +220,63 @@ def test_a_reload_sends_nothing_twice(new_lab):
         to = [re.search(r"<(.*?)@", line)[1] for _, recipients, _ in sink.messages for line in recipients]
         assert sorted(to) == ["a", "b", "c"], lab.log()[-5000:]
         assert len(put_off) == 1
+
+
+# --- the end of a qmgr, and the next one ---
+
+
+def waiting(lab):
+    return {entry["queue_id"]: entry for entry in map(json.loads, output(lab, "postqueue", "-j").splitlines())}
+
+
+def snapshot(lab):
+    return os.path.join(lab.QUEUE_DIR, "queue/journal/entries")
+
+
+def attempts(lab):
+    return lab.log().count("(queue active)")
+
+
+def test_what_waits_is_the_same_after_a_stop_and_after_a_kill(new_lab):
+    """Also its next attempts: whose time was lost would be tried at once."""
+    lab = new_lab(main_cf="minimal_backoff_time = 900s\n" + transports(dead=closed_port()))
+    with lab.smtp() as client:
+        for number in range(40):
+            client.sendmail("u1@example.test", [f"n{number}@dead.test"], suite.message("patient"))
+    suite.wait_for(lambda: lab.log().count("status=deferred") == 40)
+    output(lab, "postsuper", "-h", list(waiting(lab))[7])
+    before = waiting(lab)
+    tried = attempts(lab)
+
+    lab.stop()
+    shutil.copy(snapshot(lab), lab.directory)
+    lab.start()
+    assert waiting(lab) == before
+    assert not os.path.exists(snapshot(lab)), "it would count twice"
+    with lab.smtp() as client:
+        client.sendmail("u1@example.test", ["another@dead.test"], suite.message("another"))
+    suite.wait_for(lambda: lab.log().count("status=deferred") == 41)
+    before = waiting(lab)
+    assert len(before) == 41 and attempts(lab) == tried + 1
+
+    # Killed, it leaves none; and the one of before, from a backup perhaps, must not count.
+    for copy in (None, os.path.join(lab.directory, "entries")):
+        for program, pid in processes(lab)[0]:
+            if program == "qmgr":
+                os.kill(pid, signal.SIGSTOP)  # or it ends by itself when it sees that master is gone
+        assert kill_everything(lab)
+        lab.stop()
+        assert not os.path.exists(snapshot(lab))
+        if copy:
+            shutil.copy(copy, snapshot(lab))
+            shutil.chown(snapshot(lab), os.stat(os.path.dirname(snapshot(lab))).st_uid)
+        lab.start()
+        assert waiting(lab) == before
+    time.sleep(2)
+    assert attempts(lab) == tried + 1
+    assert lab.tool("waypost", "reload")[0] == 0
+    suite.wait_for(lambda: waiting(lab) == before)
+    assert attempts(lab) == tried + 1
 
 
 def test_a_report_that_cannot_be_delivered_goes_to_the_postmaster(new_lab):

@@ -360,6 +360,100 @@ static void numbers_pass_the_limit_only_when_it_is_durable(void **state)
     journal_writer_close(w);
 }
 
+/* An owner that keeps nothing but the mark. */
+struct keeper {
+    struct seen seen;
+    struct str mark;
+    int restored;
+    int answer; /* of restore() */
+};
+
+static int see_kept(void *arg, const struct journal_record *record)
+{
+    return see(&((struct keeper *)arg)->seen, record);
+}
+
+static int find_mark(void *arg, struct str *mark)
+{
+    struct keeper *k = arg;
+
+    return k->mark.len == 0 ? ERR_NOT_FOUND : str_append(mark, str_span(&k->mark));
+}
+
+static int restore(void *arg)
+{
+    struct keeper *k = arg;
+
+    k->restored++;
+    return k->answer;
+}
+
+static struct journal_writer *open_kept(struct place *p, struct keeper *k)
+{
+    struct journal_owner owner = {
+        .each = see_kept, .find_mark = find_mark, .restore = restore, .arg = k};
+    struct journal_writer *w;
+
+    k->seen = (struct seen){0};
+    k->restored = 0;
+    assert_int_equal(journal_writer_open_kept(&p->real.disk, &p->queue, &owner, &w), 0);
+    return w;
+}
+
+static void records_are_not_read_where_a_mark_still_holds(void **state)
+{
+    struct place *p = *state;
+    struct keeper k = {0};
+    struct journal_writer *w = open_kept(p, &k);
+    struct journal_writer_stats before, after;
+
+    for (int i = 0; i < 60; i++)
+        add(w, 3000);
+    assert_int_equal(journal_writer_mark(w, &k.mark), -EBUSY); /* not yet durable */
+    write_waiting(w);
+    str_clear(&k.mark);
+    assert_int_equal(journal_writer_mark(w, &k.mark), 0);
+    journal_writer_get_stats(w, &before);
+    assert_true(before.segments > 2);
+    journal_writer_close(w);
+
+    w = open_kept(p, &k);
+    assert_int_equal(k.restored, 1);
+    assert_int_equal(k.seen.count, 0);
+    journal_writer_get_stats(w, &after);
+    assert_int_equal(after.segments, before.segments);
+    assert_true(after.number >= before.limit); /* as after every start */
+    add(w, 3000);
+    write_waiting(w);
+    journal_writer_close(w);
+
+    /* That start went on behind the mark. */
+    w = open_kept(p, &k);
+    assert_int_equal(k.restored, 0);
+    assert_int_equal(k.seen.count, 61);
+    journal_writer_close(w);
+    str_fini(&k.mark);
+}
+
+static void records_are_read_when_what_was_kept_cannot_be_used(void **state)
+{
+    struct place *p = *state;
+    struct keeper k = {.answer = ERR_CORRUPT};
+    struct journal_writer *w = open_kept(p, &k);
+
+    for (int i = 0; i < 60; i++)
+        add(w, 3000);
+    write_waiting(w);
+    assert_int_equal(journal_writer_mark(w, &k.mark), 0);
+    journal_writer_close(w);
+
+    w = open_kept(p, &k);
+    assert_int_equal(k.restored, 1);
+    assert_int_equal(k.seen.count, 60);
+    journal_writer_close(w);
+    str_fini(&k.mark);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +470,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_newer_format_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_record_larger_than_a_segment_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(numbers_pass_the_limit_only_when_it_is_durable, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(records_are_not_read_where_a_mark_still_holds, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(records_are_read_when_what_was_kept_cannot_be_used, setup,
                                         teardown),
     };
 

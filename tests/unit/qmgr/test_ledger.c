@@ -19,6 +19,7 @@
 #include "queue/attr.h"
 
 enum { MESSAGES = 600, BODY = 60000 }; /* more than two segments */
+enum { KEPT_FROM = 10001, KEPT_TO = 10100, LATER = 2000000000 };
 
 static char path[64];
 static int queue_fd;
@@ -132,17 +133,49 @@ static void cleaner_leaves_commits_under_way(void **state)
 
 /* --- restart --- */
 
+/* As a commit does. */
+static struct entry *commit(uint64_t number, int64_t hold_until_s)
+{
+    struct str head = {0};
+
+    encode(&head, number, hold_until_s);
+    struct journal_record r = {
+        .kind = RECORD_MESSAGE, .head = str_span(&head), .body = SPAN_LIT("content")};
+    assert_int_equal(ledger_commit(&r, 1), 0);
+    str_fini(&head);
+    struct entry *e = entry_new(number);
+    e->id.time_us = e->arrival_us = 1000000;
+    e->next_attempt_s = hold_until_s;
+    e->commit_hash = ledger_commit_hash(SPAN_LIT("0123456789abcde"));
+    entry_set_message(e, &r.at);
+    entry_move(e, ENTRY_DEFERRED);
+    return e;
+}
+
+/* As a kill does it, when everything is on the disk. */
+static void close_and_forget(void)
+{
+    struct hash_walk walk = {0};
+    struct entry *e;
+
+    ledger_close();
+    while ((e = entry_walk(&walk)) != NULL)
+        entry_free(e);
+}
+
+static void stop(void)
+{
+    ledger_keep_entries();
+    close_and_forget();
+}
+
 static void restart_with_a_future_release(void *arg)
 {
     int64_t later = clock_wall_s() + 3600;
-    struct str head = {0};
 
     open_ledger();
-    encode(&head, 7777, later);
-    struct journal_record r = {.kind = RECORD_MESSAGE, .head = str_span(&head)};
-    assert_int_equal(ledger_commit(&r, 1), 0);
-    str_fini(&head);
-    ledger_close();
+    commit(7777, later);
+    stop();
 
     open_ledger();
     struct entry *e = entry_find(7777);
@@ -155,7 +188,7 @@ static void restart_with_a_future_release(void *arg)
     uint64_t hash = e->commit_hash;
     assert_int_equal(ledger_remove(e), 0);
     assert_null(entry_find(7777));
-    ledger_close();
+    stop();
     open_ledger();
     assert_null(entry_find(7777));
     assert_true(ledger_was_committed(7777, hash));
@@ -168,11 +201,138 @@ static void hold_until_survives_a_restart(void **state)
     run(restart_with_a_future_release);
 }
 
+/* Everything the entries know, in the order of their numbers. */
+static void describe_entries(struct str *out)
+{
+    for (uint64_t number = KEPT_FROM; number <= KEPT_TO; number++) {
+        const struct entry *e = entry_find(number);
+
+        if (e == NULL)
+            continue;
+        str_printf(out, "%llu %lld %llu/%llu+%u old %llu due %lld flags %u place %u hash %llx:",
+                   (unsigned long long)e->id.number, (long long)e->id.time_us,
+                   (unsigned long long)e->message.segment, (unsigned long long)e->message.offset,
+                   e->message.length, (unsigned long long)e->oldest_segment,
+                   (long long)e->next_attempt_s, e->flags, e->place,
+                   (unsigned long long)e->commit_hash);
+        for (uint32_t i = 0; i < e->change_count; i++)
+            str_printf(out, " %u@%llu/%llu", e->changes[i].sequence,
+                       (unsigned long long)e->changes[i].at.segment,
+                       (unsigned long long)e->changes[i].at.offset);
+        str_append_char(out, '\n');
+    }
+    str_printf(out, "%zu deferred, %zu on hold, live %llu\n", entry_count(ENTRY_DEFERRED),
+               entry_count(ENTRY_ON_HOLD), (unsigned long long)segment_live(1));
+}
+
+/* As deferred, held and removed messages are. */
+static void fill_queue(void)
+{
+    for (uint64_t number = KEPT_FROM; number <= KEPT_TO; number++) {
+        struct entry *e = commit(number, 0);
+        struct loaded l;
+
+        assert_int_equal(ledger_load(e, &l, false), 0);
+        l.flags = number % 3 == 0 ? ENTRY_HOLD : 0;
+        l.next_attempt_s = e->next_attempt_s = LATER + (int64_t)number;
+        assert_int_equal(ledger_write_state(e, &l), 0);
+        loaded_fini(&l);
+        if (number % 5 == 0)
+            assert_int_equal(ledger_remove(e), 0);
+        else
+            entry_move(e, number % 3 == 0 ? ENTRY_ON_HOLD : ENTRY_DEFERRED);
+    }
+}
+
+/* A command of the shell where the journal is. */
+static int in_journal(const char *command)
+{
+    char text[256];
+
+    snprintf(text, sizeof(text), "cd %s/queue/journal && %s", path, command);
+    return system(text);
+}
+
+static bool has_snapshot(void)
+{
+    return in_journal("test -e entries") == 0;
+}
+
+static void expect_entries(const struct str *expected)
+{
+    struct str found = {0};
+
+    open_ledger();
+    assert_false(has_snapshot()); /* it counts once */
+    describe_entries(&found);
+    assert_string_equal(str_cstr(&found), str_cstr(expected));
+    assert_true(ledger_was_committed(10005, ledger_commit_hash(SPAN_LIT("0123456789abcde"))));
+    stop();
+    str_fini(&found);
+    assert_true(has_snapshot());
+}
+
+static void restart_with_snapshots(void *arg)
+{
+    static const char *const damages[] = {
+        "true",
+        "printf '?' | dd of=entries bs=1 seek=1000 conv=notrunc status=none", /* its content */
+        "printf '?' | dd of=entries bs=1 seek=8 conv=notrunc status=none",    /* its version */
+        "truncate -s -1 entries",
+        "truncate -s 40 entries",
+        "truncate -s 0 entries",
+        "rm entries",
+    };
+    struct str before = {0};
+
+    open_ledger();
+    fill_queue();
+    describe_entries(&before);
+    stop();
+    for (size_t i = 0; i < COUNT_OF(damages); i++) {
+        assert_int_equal(in_journal(damages[i]), 0);
+        expect_entries(&before);
+    }
+    str_fini(&before);
+}
+
+static void a_snapshot_is_what_the_journal_says(void **state)
+{
+    run(restart_with_snapshots);
+}
+
+static void restart_with_the_snapshot_before(void *arg)
+{
+    open_ledger();
+    fill_queue();
+    stop();
+    assert_int_equal(in_journal("cp entries old"), 0);
+
+    open_ledger();
+    commit(KEPT_TO + 1, 0);
+    assert_int_equal(ledger_remove(entry_find(KEPT_FROM)), 0);
+    close_and_forget();
+    assert_false(has_snapshot());
+    assert_int_equal(in_journal("cp old entries"), 0);
+
+    open_ledger();
+    assert_non_null(entry_find(KEPT_TO + 1));
+    assert_null(entry_find(KEPT_FROM));
+    stop();
+}
+
+static void a_snapshot_does_not_count_once_the_journal_went_on(void **state)
+{
+    run(restart_with_the_snapshot_before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cleaner_leaves_commits_under_way),
         cmocka_unit_test(hold_until_survives_a_restart),
+        cmocka_unit_test(a_snapshot_is_what_the_journal_says),
+        cmocka_unit_test(a_snapshot_does_not_count_once_the_journal_went_on),
     };
 
     return cmocka_run_group_tests_name("qmgr/ledger", tests, NULL, NULL);
