@@ -41,7 +41,7 @@ TASK_WAITS int journal_append(struct journal *j, struct journal_record *record);
 /* Wait until everything appended so far is durable. */
 TASK_WAITS int journal_flush(struct journal *j);
 
-/* Read one record again on a worker; head and body are appended to *out. */
+/* Read one record again, on a worker unless it is in memory; head and body are appended to *out. */
 TASK_WAITS int journal_read(struct journal *j, const struct journal_position *at, struct str *out,
                             struct journal_record *record);
 /* Walk the records of one settled segment; each() runs on a worker thread while

@@ -31,6 +31,17 @@ int disk_write(struct disk_file *file, const void *data, size_t n, uint64_t offs
     return file->ops->write(file, &part, 1, offset);
 }
 
+ssize_t disk_read(struct disk_file *file, void *buf, size_t n, uint64_t offset, enum disk_wait wait)
+{
+    ssize_t got;
+
+    if (wait == DISK_WAIT)
+        return file->ops->read(file, buf, n, offset);
+    /* Whatever else it says, reading with patience finds out. */
+    got = file->ops->read_cached != NULL ? file->ops->read_cached(file, buf, n, offset) : -EAGAIN;
+    return got == (ssize_t)n ? got : -EAGAIN;
+}
+
 int disk_add_zeros(struct iovec parts[DISK_PARTS_MAX], int count, size_t n)
 {
     static const unsigned char zeros[DISK_ZEROS_MAX / DISK_PARTS_MAX];
@@ -140,6 +151,14 @@ static ssize_t real_read(struct disk_file *file, void *buf, size_t n, uint64_t o
         done += (size_t)got;
     }
     return (ssize_t)done;
+}
+
+static ssize_t real_read_cached(struct disk_file *file, void *buf, size_t n, uint64_t offset)
+{
+    struct iovec part = {.iov_base = buf, .iov_len = n};
+    ssize_t got = preadv2(descriptor(file), &part, 1, (off_t)offset, RWF_NOWAIT);
+
+    return got < 0 ? -errno : got;
 }
 
 static int real_sync(struct disk_file *file)
@@ -268,6 +287,7 @@ static const struct disk_ops real_ops = {
     .close = real_close,
     .write = real_write,
     .read = real_read,
+    .read_cached = real_read_cached,
     .sync = real_sync,
     .forget = real_forget,
     .allocate = real_allocate,

@@ -43,6 +43,8 @@ struct disk_ops {
     int (*write)(struct disk_file *file, const struct iovec *parts, int count, uint64_t offset);
     /* Up to n octets; fewer only at the end of the file. */
     ssize_t (*read)(struct disk_file *file, void *buf, size_t n, uint64_t offset);
+    /* What of it is in memory; may be NULL. */
+    ssize_t (*read_cached)(struct disk_file *file, void *buf, size_t n, uint64_t offset);
     int (*sync)(struct disk_file *file); /* fdatasync: content and size */
     /* Read from the disk again what is not waiting to be written; may be NULL. */
     void (*forget)(struct disk_file *file);
@@ -73,6 +75,10 @@ static inline int disk_open(struct disk *d, const char *name, int flags, struct 
 /* NULL is legal; sets *file to NULL. */
 void disk_close(struct disk_file **file);
 int disk_write(struct disk_file *file, const void *data, size_t n, uint64_t offset);
+enum disk_wait { DISK_WAIT, DISK_NO_WAIT };
+/* As ops->read; DISK_NO_WAIT: -EAGAIN unless all n octets are in memory. */
+ssize_t disk_read(struct disk_file *file, void *buf, size_t n, uint64_t offset,
+                  enum disk_wait wait);
 /* Adds n zeros, or as many as fit, behind the first count of a write's parts: how many
  * parts there are then. */
 enum { DISK_PARTS_MAX = 16, DISK_ZEROS_MAX = 1024 * 1024 };

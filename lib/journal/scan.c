@@ -197,9 +197,12 @@ void scan_cursor(const struct scan *s, struct journal_cursor *out)
                                    .last_kind = s->last_kind};
 }
 
-int scan_read_at(struct disk_file *file, const struct segment_header *header, uint64_t offset,
-                 uint32_t length, struct str *out, struct journal_record *record)
+int scan_read_at(struct disk_file *file, const struct segment_header *header,
+                 const struct journal_position *at, enum disk_wait wait, struct str *out,
+                 struct journal_record *record)
 {
+    uint64_t offset = at->offset;
+    uint32_t length = at->length;
     struct record_header h;
     const unsigned char *p;
     size_t start = out->len;
@@ -212,7 +215,7 @@ int scan_read_at(struct disk_file *file, const struct segment_header *header, ui
     rc = str_reserve(out, length);
     if (rc < 0)
         return rc;
-    got = file->ops->read(file, out->data + start, length, offset);
+    got = disk_read(file, out->data + start, length, offset, wait);
     if (got < 0)
         return (int)got;
     p = (const unsigned char *)out->data + start;

@@ -39,9 +39,11 @@ void scan_fini(struct scan *s);
  * negative code. After 0 the same place can be asked again. */
 int scan_next(struct scan *s, struct journal_record *record);
 void scan_cursor(const struct scan *s, struct journal_cursor *out);
-/* Read the record at an offset out of order: checked by its tag and CRCs only. */
-int scan_read_at(struct disk_file *file, const struct segment_header *header, uint64_t offset,
-                 uint32_t length, struct str *out, struct journal_record *record);
+/* Read a record out of order: checked by its tag and CRCs only. DISK_NO_WAIT: -EAGAIN when
+ * it is not in memory. */
+int scan_read_at(struct disk_file *file, const struct segment_header *header,
+                 const struct journal_position *at, enum disk_wait wait, struct str *out,
+                 struct journal_record *record);
 
 /* The same without the body: record->body has a length but no octets. */
 int scan_read_head_at(struct disk_file *file, const struct segment_header *header, uint64_t offset,

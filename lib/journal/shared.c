@@ -328,7 +328,7 @@ int journal_shared_read(struct journal_shared *j, const struct journal_position 
 
     if (rc < 0)
         return rc;
-    return scan_read_at(j->reading->file, &j->reading->header, at->offset, at->length, out, record);
+    return scan_read_at(j->reading->file, &j->reading->header, at, DISK_WAIT, out, record);
 }
 
 int journal_shared_read_head(struct journal_shared *j, uint64_t segment, uint64_t offset,

@@ -125,6 +125,7 @@ struct journal_read_job {
     uint64_t slot;
     struct segment_header header;
     uint64_t end;
+    struct disk_file *file; /* of journal_read_one() */
 };
 int journal_read_start(struct journal_writer *w, uint64_t segment,
                        struct journal_read_job *job); /* (owner) */
@@ -133,6 +134,12 @@ int journal_read_run(struct journal_read_job *job, journal_record_fn *each,
 /* Appends head and body to *out and points the record into it. */
 int journal_read_one(struct journal_read_job *job, const struct journal_position *at,
                      struct str *out, struct journal_record *record); /* (worker) */
+/* After the last journal_read_one(): the file stays open for journal_read_at_once(). */
+void journal_read_finish(struct journal_read_job *job); /* (owner) */
+/* (owner) The same without waiting for the disk: -EAGAIN when the segment's file is not
+ * open or the record not in memory. */
+int journal_read_at_once(struct journal_writer *w, const struct journal_position *at,
+                         struct str *out, struct journal_record *record);
 
 /* Free a segment: nothing in it is needed any more, and the copies of what was
  * are confirmed. -EBUSY: active, in flight, damaged, or no batch of a later

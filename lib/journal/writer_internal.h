@@ -19,6 +19,13 @@ struct segment {
     bool is_freeing;
 };
 
+/* A segment's file that was read from: open until another one needs its place. */
+enum { READ_FILES = 16 };
+struct read_file {
+    uint64_t segment;
+    struct disk_file *file; /* NULL: none */
+};
+
 struct journal_batch {
     struct list link;
     struct journal_writer *writer;
@@ -67,6 +74,8 @@ struct journal_writer {
     atomic_llong written; /* sequence of the last batch whose write returned */
     atomic_int broken;    /* what its write or sync failed with */
 
+    struct read_file read_files[READ_FILES]; /* by segment number modulo */
+
     uint64_t stat_batches, stat_records, stat_octets;
 };
 
@@ -76,6 +85,8 @@ struct segment *writer_find_segment(const struct journal_writer *w, uint64_t num
 struct segment *writer_active(const struct journal_writer *w);
 /* Begin a new segment in a free slot, after sealing the active one. -EAGAIN. */
 int writer_switch_segment(struct journal_writer *w);
+/* The segment is about to go. */
+void writer_forget_file(struct journal_writer *w, uint64_t segment);
 /* Append one of the library's own records to the open batch (room is there). */
 int writer_add_own(struct journal_writer *w, enum journal_kind kind);
 /* Write and sync everything that waits, here and now (start only). */

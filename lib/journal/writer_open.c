@@ -450,6 +450,8 @@ void journal_writer_close(struct journal_writer *w)
     free_batches(&w->waiting);
     free_batches(&w->in_flight);
     free_batches(&w->spare);
+    for (size_t i = 0; i < READ_FILES; i++)
+        disk_close(&w->read_files[i].file);
     array_free(&w->segments);
     array_free(&w->free_slots);
     disk_close(&w->lock);

@@ -60,12 +60,49 @@ int journal_read_run(struct journal_read_job *job, journal_record_fn *each, void
 int journal_read_one(struct journal_read_job *job, const struct journal_position *at,
                      struct str *out, struct journal_record *record)
 {
-    struct disk_file *file;
-    int rc = open_slot(job, &file);
+    int rc = job->file == NULL ? open_slot(job, &job->file) : 0;
 
-    if (rc < 0)
-        return rc;
-    rc = scan_read_at(file, &job->header, at->offset, at->length, out, record);
-    disk_close(&file);
-    return rc;
+    return rc < 0 ? rc : scan_read_at(job->file, &job->header, at, DISK_WAIT, out, record);
+}
+
+/* --- files that stay open --- */
+
+static struct read_file *place_of(struct journal_writer *w, uint64_t segment)
+{
+    return &w->read_files[segment % READ_FILES];
+}
+
+void writer_forget_file(struct journal_writer *w, uint64_t segment)
+{
+    struct read_file *f = place_of(w, segment);
+
+    if (f->segment == segment)
+        disk_close(&f->file);
+}
+
+void journal_read_finish(struct journal_read_job *job)
+{
+    struct journal_writer *w = job->writer;
+    struct segment *s = writer_find_segment(w, job->header.number);
+    struct read_file *f = place_of(w, job->header.number);
+
+    if (job->file == NULL)
+        return;
+    if (s != NULL && !s->is_freeing) {
+        disk_close(&f->file);
+        *f = (struct read_file){.segment = job->header.number, .file = job->file};
+        job->file = NULL;
+    }
+    disk_close(&job->file);
+}
+
+int journal_read_at_once(struct journal_writer *w, const struct journal_position *at,
+                         struct str *out, struct journal_record *record)
+{
+    struct read_file *f = place_of(w, at->segment);
+    struct segment *s = writer_find_segment(w, at->segment);
+
+    if (s == NULL || f->file == NULL || f->segment != at->segment)
+        return -EAGAIN;
+    return scan_read_at(f->file, &s->header, at, DISK_NO_WAIT, out, record);
 }

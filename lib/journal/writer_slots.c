@@ -131,6 +131,7 @@ int journal_free_start(struct journal_writer *w, uint64_t segment, struct journa
     if (RULE(RULE_FREE_LIMIT) && w->confirmed_segment <= segment)
         return -EBUSY;
     s->is_freeing = true;
+    writer_forget_file(w, segment);
     *job = (struct journal_free_job){.writer = w, .segment = segment, .slot = s->slot};
     return 0;
 }

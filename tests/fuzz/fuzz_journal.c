@@ -32,7 +32,7 @@ static void walk(struct disk_file *file, const struct segment_header *header, bo
         struct journal_record again;
         ENSURE(record.at.offset >= last + RECORD_HEADER_SIZE || last == 0);
         last = record.at.offset;
-        (void)scan_read_at(file, header, record.at.offset, record.at.length, &out, &again);
+        (void)scan_read_at(file, header, &record.at, DISK_WAIT, &out, &again);
         str_fini(&out);
     }
     scan_fini(&scan);

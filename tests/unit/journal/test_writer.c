@@ -134,6 +134,7 @@ static void a_record_is_read_again_by_its_position(void **state)
 {
     struct place *p = *state;
     struct journal_record record, again;
+    struct journal_free_job freeing;
     struct journal_read_job job;
     struct journal_position at;
     struct journal_writer *w;
@@ -154,6 +155,27 @@ static void a_record_is_read_again_by_its_position(void **state)
     at = record.at;
     at.length = UINT32_MAX;
     assert_int_equal(journal_read_one(&job, &at, &out, &again), ERR_CORRUPT);
+
+    /* Once read, its file stays open, until the segment goes. */
+    assert_int_equal(journal_read_at_once(w, &record.at, &out, &again), -EAGAIN);
+    journal_read_finish(&job);
+    int rc = journal_read_at_once(w, &record.at, &out, &again);
+    assert_true(rc == 0 || rc == -EAGAIN); /* not every file system can */
+    if (rc == 0) {
+        assert_int_equal(again.number, record.number);
+        assert_true(span_eq(again.body, place_body(record.number, 9000)));
+        at = record.at;
+        at.offset += 8;
+        assert_int_equal(journal_read_at_once(w, &at, &out, &again), ERR_CORRUPT);
+    }
+    for (int i = 0; i < 10; i++)
+        add(w, 9000);
+    write_waiting(w);
+    assert_int_equal(journal_free_start(w, record.at.segment, &freeing), 0);
+    assert_int_equal(journal_read_at_once(w, &record.at, &out, &again), -EAGAIN);
+    journal_free_run(&freeing);
+    assert_int_equal(journal_free_finish(&freeing), 0);
+    assert_int_equal(journal_read_at_once(w, &record.at, &out, &again), -EAGAIN);
     assert_int_equal(journal_read_start(w, 999, &job), ERR_NOT_FOUND);
     str_fini(&out);
     journal_writer_close(w);
