@@ -169,9 +169,10 @@ static int answer_act(struct ipc_conn *c, struct ipc_in *m)
     if (rc == 0)
         rc = collect(m, &numbers);
     for (size_t i = 0; rc == 0 && i < numbers.len; i++) {
-        struct entry *e = entry_find(numbers.items[i]);
         char id[QUEUE_ID_TEXT_MAX];
 
+        rc = task_breathe();
+        struct entry *e = rc == 0 ? entry_find(numbers.items[i]) : NULL;
         if (e == NULL)
             continue;
         queue_id_format(id, e->id);
