@@ -117,9 +117,14 @@ static void log_active(const struct active *a)
     str_fini(&sender);
 }
 
-/* The message waits again; nothing was tried. */
-static void back_off(struct entry *e, int64_t seconds)
+/* The message waits again; nothing was tried, because of error. When it is that this process
+ * ends, the next one (snapshot.h) shall try at once. */
+static void back_off(struct entry *e, int64_t seconds, int error)
 {
+    if (error == -ECANCELED) {
+        entry_move(e, ENTRY_NOWHERE);
+        return;
+    }
     e->next_attempt_s = clock_wall_s() + seconds;
     entry_move(e, ENTRY_DEFERRED);
 }
@@ -146,7 +151,7 @@ static void begin_pass(struct active *a)
             log_warn("%s: cannot be made active: %s", a->queue_id, error_text(rc));
         struct entry *e = a->entry;
         active_free(a);
-        back_off(e, qmgr_config.minimal_backoff_s);
+        back_off(e, qmgr_config.minimal_backoff_s, rc);
         return;
     }
     if (a->job_count == 0)
@@ -170,7 +175,7 @@ static void load_and_begin(struct entry *e)
         loaded_fini(&l);
         if (rc != -ECANCELED)
             log_error("%s: cannot be read: %s", queue_id_format(id, e->id), error_text(rc));
-        back_off(e, qmgr_config.maximal_backoff_s);
+        back_off(e, qmgr_config.maximal_backoff_s, rc);
         return;
     }
     /* RFC 4865, also where a limit or the clock made it due early. */
@@ -182,7 +187,7 @@ static void load_and_begin(struct entry *e)
     }
     struct active *a = active_new(e, &l);
     if (a == NULL)
-        back_off(e, qmgr_config.minimal_backoff_s);
+        back_off(e, qmgr_config.minimal_backoff_s, -ENOMEM);
     else
         begin_pass(a);
 }
