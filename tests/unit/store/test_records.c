@@ -2,6 +2,7 @@
 #include "tests/unit/store/support_store.h"
 
 #include "store/names.h"
+#include "store/octets.h"
 #include "store/records.h"
 
 static void check_same(const struct record *a, const struct record *b)
@@ -17,6 +18,25 @@ static void check_same(const struct record *a, const struct record *b)
     assert_true(span_eq(a->name, b->name) && span_eq(a->other, b->other));
     assert_true(span_eq(a->uids, b->uids) && span_eq(a->owners, b->owners));
     assert_true(span_eq(a->envelope, b->envelope) && span_eq(a->bodystructure, b->bodystructure));
+}
+
+static void test_octets(void **state)
+{
+    unsigned char octets[8];
+
+    for (size_t n = 1; n <= 8; n++) {
+        uint64_t value = UINT64_C(0xfedcba9876543210) >> 8 * (8 - n);
+        memset(octets, 0xee, sizeof(octets));
+        octets_put(octets, value, n);
+        assert_int_equal(octets[0], value & 0xff);
+        assert_int_equal(octets[n - 1], 0xfe);
+        assert_int_equal(octets_get(octets, n), value);
+        octets_put_key(octets, value, n);
+        assert_int_equal(octets[0], 0xfe);
+        assert_int_equal(octets[n - 1], value & 0xff);
+        assert_int_equal(octets_get_key(octets, n), value);
+        assert_true(n == 8 || octets[n] == 0xee); /* nothing behind it was touched */
+    }
 }
 
 static void test_round_trip(void **state)
@@ -133,6 +153,7 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_octets),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_names),
