@@ -141,13 +141,16 @@ static int match_view(const struct search *q, unsigned char *results, uint32_t *
     return rc;
 }
 
-static void say_results(struct session *s, const unsigned char *results)
+static int say_results(struct session *s, const unsigned char *results)
 {
     struct str line;
+    int rc = 0;
 
     str_init(&line, &s->client->budget);
     str_append_cstr(&line, "* SEARCH");
-    for (size_t i = 0; i < s->view->messages.len && !s->is_over; i++) {
+    for (size_t i = 0; i < s->view->messages.len && !s->is_over && rc == 0; i++) {
+        if (i % BREATH == 0)
+            rc = task_breathe();
         if (!results[i])
             continue;
         str_append_char(&line, ' ');
@@ -160,6 +163,7 @@ static void say_results(struct session *s, const unsigned char *results)
     str_append_cstr(&line, "\r\n");
     session_write(s, str_span(&line));
     str_fini(&line);
+    return rc;
 }
 
 static int run(const struct search *q)
@@ -174,7 +178,7 @@ static int run(const struct search *q)
     if (rc == 0)
         rc = match_rest(q, open, open_count, results);
     if (rc == 0)
-        say_results(q->session, results);
+        rc = say_results(q->session, results);
     free(open);
     free(results);
     return rc;
