@@ -1,8 +1,6 @@
 /*
  * bench_ipc: IPC between two processes over a socket pair: round trips one at a time,
  * and calls by many tasks that share packets. Prints microseconds and rates.
- *
- *     cc -O2 ... tests/bench/bench_ipc.c libipc.a libtask.a libbase.a -luv
  */
 #include <stdio.h>
 #include <stdlib.h>
