@@ -14,6 +14,7 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 TREE = os.path.dirname(os.path.dirname(HERE))
 BENCH = os.environ.get("BENCH", os.path.join(os.path.dirname(TREE), "shared/bench"))
+BUILD = os.environ.get("WAYPOST_BUILD", os.path.join(TREE, "build"))
 
 
 class Instance:
@@ -67,16 +68,18 @@ class Instance:
 
     def command(self, *words):
         """A command of the suite beside the instance: its standard output."""
-        build = os.environ.get("WAYPOST_BUILD", os.path.join(TREE, "build"))
-        done = subprocess.run([os.path.join(build, "bin", words[0]), "-c", self.etc, *words[1:]],
+        done = subprocess.run([os.path.join(BUILD, "bin", words[0]), "-c", self.etc, *words[1:]],
                               stdout=subprocess.PIPE, text=True, check=True)
         return done.stdout
 
     def fill(self, user, count, octets):
         """Messages straight into a user's INBOX, beside the running suite."""
-        build = os.environ.get("WAYPOST_BUILD", os.path.join(TREE, "build"))
-        subprocess.run([os.path.join(build, "bin/test-store_fill"), os.path.join(self.folder, "mail"), user,
+        subprocess.run([os.path.join(BUILD, "bin/test-store_fill"), os.path.join(self.folder, "mail"), user,
                         str(count), str(octets)], check=True)
+
+    def process(self, program):
+        """The pid of the one process that runs program."""
+        return next(pid for pid in self.processes() if os.readlink(f"/proc/{pid}/exe").endswith("/" + program))
 
     def tool(self, name, *words, start_only=False):
         """A load generator of the harness: its line of JSON, or the process itself."""
@@ -91,10 +94,6 @@ class Instance:
 
     def processes(self):
         return [int(pid) for pid in open(self.group_files("cgroup.procs")[0], encoding="ascii").read().split()]
-
-    def process(self, program):
-        """The pid of the one process that runs program."""
-        return next(pid for pid in self.processes() if os.readlink(f"/proc/{pid}/exe").endswith("/" + program))
 
     def cpu_s(self):
         for path in self.group_files("cpuacct.usage"):

@@ -1,8 +1,9 @@
 """The rows of `make bench`: what is measured, beside whom, and the bar.
 
-A row's variables are those of the harness' workloads (its README). `short` is what `make
-bench` uses, and a row without it is left out there; `full` is what FULL=1 uses: the sizes
-the bars were set for.
+A row's workload is one of the harness (its README has their variables) or, without a peer,
+a program of this directory, which takes its variables from the environment and prints its
+result as a line of JSON. `short` is what `make bench` uses, and a row without it is left out
+there; `full` is what FULL=1 uses: the sizes the bars were set for.
 """
 import dataclasses
 import typing
@@ -81,6 +82,7 @@ def octets_a_message(result):
 
 
 OPERATIONS = ("fetch_body", "store", "append", "search_header", "copy1000", "idle_done")
+NOOP_P99 = 50  # ms, of everybody else's sessions
 NOTIFIED = absolute("all told after", "notify_max_ms", 1000, "ms")
 LOGIN = absolute("CPU a login", "cpu_ms_per_login", 1, "ms")
 LOCAL_PEERS = ("postfix VIA=smtp", "dovecot VIA=lmtp")
@@ -117,4 +119,18 @@ ROWS = [
     Row("POP3, 20 sessions", "pop3", "C=20", [cpu(2 / 3)], ("dovecot",)),
     Row("handshakes, SMTP", "tls", "MODE=smtp SECS=4", [Measure("CPU each", at("cpu_ms_per_handshake"), 1 / 2)], ("postfix",)),
     Row("handshakes, IMAPS", "tls", "MODE=imaps SECS=4", [Measure("CPU each", at("cpu_ms_per_handshake"), 4 / 5)], ("dovecot",)),
+    Row("{N} deferred messages", "million_queue", "N=100000 ROUNDS=1",
+        [absolute("start, clean stop before", "clean_start_s", 5, "s"), absolute("start, all killed before", "unclean_start_s", 60, "s"),
+         absolute("memory", "pss_mb", 700, "MB"), absolute("new mail, of an empty queue's rate", "rate_ratio", 0.9, "x", least=True)],
+        full="N=1000000 ROUNDS=3"),
+    Row("{N} messages in a mailbox", "million_mailbox", "N=150000 DELIVERIES=2000",
+        [absolute("SELECT", "select_ms", 100, "ms"), absolute("FETCH of the newest 50", "fetch_newest_50_ms", 5, "ms"),
+         absolute("delivery, of an empty one's rate", "ratio", 0.9, "x", least=True)], full="N=1000000 DELIVERIES=4000"),
+    Row("NOOP p99 of 30 other sessions", "neighbours", "SECONDS=4 SEARCHED=20000",
+        [absolute("beside a handshake storm", "storm_p99_ms", NOOP_P99, "ms"),
+         absolute("beside SEARCH of everything", "search_p99_ms", NOOP_P99, "ms"),
+         absolute("beside a message of 50 MB", "big_message_p99_ms", NOOP_P99, "ms")], full="SECONDS=15 SEARCHED=100000"),
+    Row("p99 of 100 busy sessions, {N} idle beside them (TLS)", "crowd", "N=2000 LAPS=3",
+        [absolute("who read, of that without them", "read_ratio", 2, "x"),
+         absolute("who write, of that without them", "write_ratio", 2, "x")], full="N=10000 LAPS=5"),
 ]
