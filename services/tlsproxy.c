@@ -237,6 +237,17 @@ static void run_sign(void *arg)
     job->rc = tls_keyring_sign(shared.keys, &job->request, &job->signature);
 }
 
+static int sign(struct sign_job *job)
+{
+    int rc = 0;
+
+    if (tls_keyring_is_quick(shared.keys, job->request.fingerprint))
+        run_sign(job);
+    else
+        rc = task_offload(TASK_POOL_CPU, run_sign, job);
+    return rc == 0 ? job->rc : rc;
+}
+
 static void answer_sign(struct ipc_conn *conn, const struct ipc_in *request)
 {
     struct sign_job job = {.rc = ERR_PROTOCOL};
@@ -247,9 +258,7 @@ static void answer_sign(struct ipc_conn *conn, const struct ipc_in *request)
         ipc_get(request, "scheme", &job.request.scheme) == 0 &&
         ipc_get(request, "digest", &job.request.digest) == 0 &&
         ipc_get(request, "data", &job.request.data) == 0)
-        rc = task_offload(TASK_POOL_CPU, run_sign, &job);
-    if (rc == 0)
-        rc = job.rc;
+        rc = sign(&job);
     if (rc < 0)
         log_warn("process %ld: a signature was refused: %s", (long)ipc_peer_pid(conn),
                  error_text(rc));

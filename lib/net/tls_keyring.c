@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/obj_mac.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
@@ -17,6 +18,7 @@ enum { KEYS_MAX = 256 };
 struct ring_key {
     EVP_PKEY *key;
     unsigned char fingerprint[TLS_FINGERPRINT_OCTETS];
+    bool is_quick;
 };
 
 struct tls_keyring {
@@ -97,6 +99,23 @@ static int check_room(const struct tls_keyring *r, struct str *why)
     return ERR_LIMIT;
 }
 
+/* Of the NIST curves, OpenSSL has code of its own for P-256 only. */
+static bool is_quick(EVP_PKEY *key)
+{
+    char group[32];
+
+    return EVP_PKEY_get_group_name(key, group, sizeof(group), NULL) == 1 &&
+           strcmp(group, SN_X9_62_prime256v1) == 0;
+}
+
+/* The slot behind the last one has its key and fingerprint. */
+static void keep_slot(struct tls_keyring *r)
+{
+    struct ring_key *slot = &r->keys[r->count++];
+
+    slot->is_quick = is_quick(slot->key);
+}
+
 static int add_pair(struct tls_keyring *r, const char *cert, const char *path, struct str *why)
 {
     struct ring_key *slot = &r->keys[r->count];
@@ -117,7 +136,7 @@ static int add_pair(struct tls_keyring *r, const char *cert, const char *path, s
         EVP_PKEY_free(slot->key);
         return rc;
     }
-    r->count++;
+    keep_slot(r);
     return 0;
 }
 
@@ -133,7 +152,7 @@ static int add_chain_pair(void *arg, const struct tls_pair *pair, struct str *wh
         return explain(why, "cannot use the private key in", pair->key_file);
     EVP_PKEY_up_ref(pair->key);
     slot->key = pair->key;
-    r->count++;
+    keep_slot(r);
     return 0;
 }
 
@@ -173,11 +192,11 @@ bool tls_is_handshake_text(struct span data)
     return data.n > 68 && p[64] == 3 && data.n == 68 + (size_t)p[67];
 }
 
-static EVP_PKEY *find_key(const struct tls_keyring *r, struct span fingerprint)
+static const struct ring_key *find_key(const struct tls_keyring *r, struct span fingerprint)
 {
     for (size_t i = 0; i < r->count; i++) {
         if (span_eq(fingerprint, span_make(r->keys[i].fingerprint, TLS_FINGERPRINT_OCTETS)))
-            return r->keys[i].key;
+            return &r->keys[i];
     }
     return NULL;
 }
@@ -185,6 +204,13 @@ static EVP_PKEY *find_key(const struct tls_keyring *r, struct span fingerprint)
 bool tls_keyring_has(const struct tls_keyring *r, struct span fingerprint)
 {
     return find_key(r, fingerprint) != NULL;
+}
+
+bool tls_keyring_is_quick(const struct tls_keyring *r, struct span fingerprint)
+{
+    const struct ring_key *key = find_key(r, fingerprint);
+
+    return key != NULL && key->is_quick;
 }
 
 /* What TLS 1.2 and 1.3 sign with; not MD5, for which texts can be made to fit. */
@@ -217,14 +243,14 @@ static int set_padding(EVP_PKEY_CTX *ctx, struct span scheme)
 int tls_keyring_sign(struct tls_keyring *r, const struct tls_sign_request *request,
                      struct str *signature)
 {
-    EVP_PKEY *key = find_key(r, request->fingerprint);
+    const struct ring_key *slot = find_key(r, request->fingerprint);
     EVP_MD_CTX *md;
     EVP_PKEY_CTX *ctx;
     char digest[32];
     size_t n = 0;
     int rc = 0;
 
-    if (key == NULL)
+    if (slot == NULL)
         return ERR_NOT_FOUND;
     if (!tls_is_handshake_text(request->data) || !is_known_digest(request->digest) ||
         request->digest.n >= sizeof(digest))
@@ -235,7 +261,7 @@ int tls_keyring_sign(struct tls_keyring *r, const struct tls_sign_request *reque
     md = EVP_MD_CTX_new();
     if (md == NULL)
         return -ENOMEM;
-    if (EVP_DigestSignInit_ex(md, &ctx, digest, NULL, NULL, key, NULL) != 1)
+    if (EVP_DigestSignInit_ex(md, &ctx, digest, NULL, NULL, slot->key, NULL) != 1)
         rc = ERR_TLS;
     if (rc == 0)
         rc = set_padding(ctx, request->scheme);

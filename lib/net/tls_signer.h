@@ -51,8 +51,11 @@ void tls_keyring_free(struct tls_keyring *r);
  * at), which must fit their certificates. */
 int tls_keyring_add(struct tls_keyring *r, const struct tls_options *options, struct str *why);
 bool tls_keyring_has(const struct tls_keyring *r, struct span fingerprint);
-/* Sign, on a worker. ERR_NOT_FOUND: no such key; ERR_DENIED: that is no TLS server's
- * handshake; ERR_NOT_SUPPORTED. Thread-safe. */
+/* Whether a signature takes no longer than handing it to a worker and back: tens of
+ * microseconds (P-256), where RSA takes a millisecond. */
+bool tls_keyring_is_quick(const struct tls_keyring *r, struct span fingerprint);
+/* Sign; on a worker unless it is quick. ERR_NOT_FOUND: no such key; ERR_DENIED: that is no TLS
+ * server's handshake; ERR_NOT_SUPPORTED. Thread-safe. */
 int tls_keyring_sign(struct tls_keyring *r, const struct tls_sign_request *request,
                      struct str *signature);
 /* Whether a TLS server signs this in a handshake: TLS 1.3's CertificateVerify (RFC

@@ -9,23 +9,33 @@
 #include "net/tlsproxy.h"
 #include "task/task.h"
 
-enum { TIMEOUT_MS = 10000, HOLD_TRIES = 8, HOLD_PAUSE_MS = 100 };
+enum {
+    TIMEOUT_MS = 10000,
+    HOLD_TRIES = 8,
+    HOLD_PAUSE_MS = 100,
+    IDLE_MAX = 64, /* as many as there can be workers */
+};
 
-/* The connection to the tlsproxy that has the keys of this process' generation. Sockets
- * lead to the newest one, which after a change of the certificate has others. */
+/*
+ * Connections to the tlsproxy that has the keys of this process' generation, one for each
+ * handshake that waits for a signature at the same time. They are kept, because sockets
+ * lead to the newest tlsproxy, which after a change of the certificate has other keys.
+ */
 static struct {
-    pthread_mutex_t lock;
-    int fd; /* -1: none */
+    pthread_mutex_t lock; /* for all below */
+    pthread_cond_t given_back;
+    int idle[IDLE_MAX];
+    size_t idle_count, lent_count;
     bool is_wanted;
-} held = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
+} held = {.lock = PTHREAD_MUTEX_INITIALIZER, .given_back = PTHREAD_COND_INITIALIZER};
 
-static int open_held(void)
+static int open_connection(int *fd)
 {
     struct ipc_out m = {0};
     struct ipc_in *reply = NULL;
     struct span key;
     bool ok = false;
-    int rc = ipc_sync_open(&held.fd, TLSPROXY_SOCKET, TLSPROXY_PROTOCOL, TLSPROXY_PROTOCOL_VERSION,
+    int rc = ipc_sync_open(fd, TLSPROXY_SOCKET, TLSPROXY_PROTOCOL, TLSPROXY_PROTOCOL_VERSION,
                            TIMEOUT_MS);
 
     if (rc < 0)
@@ -33,77 +43,102 @@ static int open_held(void)
     ipc_begin(&m, "hold");
     for (size_t i = 0; (key = tls_signer_fingerprint(i)).n > 0; i++)
         ipc_put(&m, "key", key);
-    rc = ipc_sync_ask(held.fd, &m, &reply);
+    rc = ipc_sync_ask(*fd, &m, &reply);
     if (rc == 0 && (ipc_get_bool(reply, "ok", &ok) < 0 || !ok))
-        rc = ERR_DENIED;
+        rc = ERR_NOT_FOUND;
     if (rc < 0)
-        fd_close(&held.fd);
+        fd_close(fd);
     ipc_in_free(reply);
     ipc_out_fini(&m);
     return rc;
 }
 
-static int sign(int fd, const struct tls_sign_request *request, struct str *signature)
+/* A connection to the newest tlsproxy, in the caller's hands; ERR_NOT_FOUND: that one does
+ * not have the keys. */
+static int borrow_new(int *fd)
+{
+    int rc = open_connection(fd);
+
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&held.lock);
+    held.lent_count++;
+    pthread_mutex_unlock(&held.lock);
+    return 0;
+}
+
+/* The one used last, so that no more stay busy than are needed. When none is idle:
+ * may_wait for one that is lent. False: there is none to be had. */
+static bool borrow_idle(int *fd, bool may_wait)
+{
+    bool is_there;
+
+    pthread_mutex_lock(&held.lock);
+    while (may_wait && held.idle_count == 0 && held.lent_count > 0)
+        pthread_cond_wait(&held.given_back, &held.lock);
+    is_there = held.idle_count > 0;
+    if (is_there) {
+        *fd = held.idle[--held.idle_count];
+        held.lent_count++;
+    }
+    pthread_mutex_unlock(&held.lock);
+    return is_there;
+}
+
+/* What broke is of no use to the next one. */
+static void give_back(int fd, bool is_good)
+{
+    pthread_mutex_lock(&held.lock);
+    held.lent_count--;
+    if (is_good && held.idle_count < IDLE_MAX)
+        held.idle[held.idle_count++] = fd;
+    else
+        fd_close(&fd);
+    pthread_cond_broadcast(&held.given_back);
+    pthread_mutex_unlock(&held.lock);
+}
+
+/* Gives fd back. True when that is all there is to try, and *rc what came of it: an answer, or
+ * none in time. False: the connection broke. */
+static bool try_sign(int fd, const struct tls_sign_request *request, struct str *signature, int *rc)
 {
     struct ipc_out m = {0};
     struct ipc_in *reply = NULL;
     struct span octets;
-    int rc;
+    bool is_answered;
 
     ipc_begin(&m, "sign");
     ipc_put(&m, "key", request->fingerprint);
     ipc_put(&m, "scheme", request->scheme);
     ipc_put(&m, "digest", request->digest);
     ipc_put(&m, "data", request->data);
-    rc = ipc_sync_ask(fd, &m, &reply);
+    *rc = ipc_sync_ask(fd, &m, &reply);
+    is_answered = *rc == 0;
+    if (is_answered)
+        *rc =
+            ipc_get(reply, "signature", &octets) == 0 ? str_append(signature, octets) : ERR_DENIED;
     ipc_out_fini(&m);
-    if (rc == 0)
-        rc = ipc_get(reply, "signature", &octets) == 0 ? str_append(signature, octets) : ERR_DENIED;
     ipc_in_free(reply);
-    return rc;
+    give_back(fd, is_answered);
+    return is_answered || *rc == -ETIMEDOUT;
 }
 
-/* With the lock. */
-static int sign_held(const struct tls_sign_request *request, struct str *signature)
-{
-    int rc = held.fd < 0 ? open_held() : 0;
-
-    if (rc == 0)
-        rc = sign(held.fd, request, signature);
-    if (rc < 0)
-        fd_close(&held.fd);
-    return rc;
-}
-
-static int sign_apart(const struct tls_sign_request *request, struct str *signature)
-{
-    int fd = -1, rc = ipc_sync_open(&fd, TLSPROXY_SOCKET, TLSPROXY_PROTOCOL,
-                                    TLSPROXY_PROTOCOL_VERSION, TIMEOUT_MS);
-
-    if (rc == 0)
-        rc = sign(fd, request, signature);
-    fd_close(&fd);
-    return rc;
-}
-
-/* On a worker, in the middle of a handshake. While another one uses the connection that
- * is held, one of its own will mostly do; if not, the other has to be waited for. A
- * tlsproxy that does not answer is not asked again. */
+/* On a worker, in the middle of a handshake. */
 static int ask_tlsproxy(void *arg, const struct tls_sign_request *request, struct str *signature)
 {
-    int rc = -EAGAIN;
+    int fd = -1, rc;
 
-    if (pthread_mutex_trylock(&held.lock) == 0) {
-        rc = sign_held(request, signature);
-        pthread_mutex_unlock(&held.lock);
+    /* Those that break are closed: the tlsproxy that they led to has ended. */
+    while (borrow_idle(&fd, false)) {
+        if (try_sign(fd, request, signature, &rc))
+            return rc;
     }
-    if (rc < 0 && rc != -ETIMEDOUT)
-        rc = sign_apart(request, signature);
-    if (rc < 0 && rc != -ETIMEDOUT) {
-        pthread_mutex_lock(&held.lock);
-        rc = sign_held(request, signature);
-        pthread_mutex_unlock(&held.lock);
-    }
+    rc = borrow_new(&fd);
+    if (rc == 0 && try_sign(fd, request, signature, &rc))
+        return rc;
+    /* The newest tlsproxy may have other keys than the one that others still use. */
+    if (rc != -ETIMEDOUT && borrow_idle(&fd, true))
+        (void)try_sign(fd, request, signature, &rc);
     return rc;
 }
 
@@ -115,11 +150,11 @@ int service_signer_start(void)
 
 static void run_hold(void *arg)
 {
-    int *rc = arg;
+    int fd, *rc = arg;
 
-    pthread_mutex_lock(&held.lock);
-    *rc = held.fd < 0 ? open_held() : 0;
-    pthread_mutex_unlock(&held.lock);
+    *rc = borrow_idle(&fd, true) ? 0 : borrow_new(&fd);
+    if (*rc == 0)
+        give_back(fd, true);
 }
 
 /* At a reload the tlsproxy before may still answer, or none yet. */

@@ -119,6 +119,35 @@ static void check_key(EVP_PKEY *key)
     str_fini(&why);
 }
 
+static void test_only_quick_signatures_need_no_worker(void **state)
+{
+    const struct {
+        EVP_PKEY *key;
+        bool is_quick;
+    } rows[] = {
+        {EVP_EC_gen("P-256"), true}, {EVP_EC_gen("P-384"), false}, {EVP_RSA_gen(2048), false}};
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char cert[] = "/tmp/waypost-cert.XXXXXX", private[] = "/tmp/waypost-key.XXXXXX";
+        struct tls_options options = {.cert_file = cert, .key_file = private};
+        struct tls_keyring *keys = tls_keyring_new();
+        unsigned char fingerprint[TLS_FINGERPRINT_OCTETS];
+        struct str why = {0};
+
+        write_pair(rows[i].key, cert, private);
+        assert_int_equal(tls_keyring_add(keys, &options, &why), 0);
+        assert_int_equal(tls_key_fingerprint(rows[i].key, fingerprint), 0);
+        assert_int_equal(tls_keyring_is_quick(keys, span_make(fingerprint, sizeof(fingerprint))),
+                         rows[i].is_quick);
+        fingerprint[0] ^= 1;
+        assert_false(tls_keyring_is_quick(keys, span_make(fingerprint, sizeof(fingerprint))));
+        tls_keyring_free(keys);
+        unlink(cert);
+        unlink(private);
+        EVP_PKEY_free(rows[i].key);
+    }
+}
+
 static void test_handshakes_with_remote_keys(void **state)
 {
     assert_int_equal(tls_signer_start(sign, NULL), 0);
@@ -179,6 +208,7 @@ static void test_only_handshakes_are_signed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_only_quick_signatures_need_no_worker),
         cmocka_unit_test(test_a_key_must_fit_its_certificate),
         /* Unloads the providers that the others use. */
         cmocka_unit_test(test_handshakes_with_remote_keys),
