@@ -21,8 +21,19 @@ struct tls_context {
     const struct tls_ticket_source *tickets;
 };
 
+/* The descriptor under a session (tls_wire.c). */
+struct tls_wire {
+    int fd;
+    char *ahead; /* [ahead_at..ahead_end): read, but not by OpenSSL yet; NULL: none */
+    size_t ahead_at, ahead_end;
+    bool is_lent; /* to a worker: there is nothing to read but ahead */
+    bool is_over; /* the peer's side has ended */
+    int error;    /* errno of reading ahead: the kernel tells it once */
+};
+
 struct tls_session {
     SSL *ssl;
+    struct tls_wire wire;
     struct tls_context *context;
     struct tls_facts facts;
     bool is_close_sent;
@@ -56,6 +67,16 @@ int tls_set_tickets(struct tls_context *ctx);
 
 /* SHA-256 of a key's SubjectPublicKeyInfo (32 octets). 0 or ERR_TLS. */
 int tls_key_fingerprint(EVP_PKEY *key, unsigned char out[32]);
+
+/* Let ssl talk through fd; w must outlive ssl. -ENOMEM. */
+int tls_wire_attach(struct tls_wire *w, SSL *ssl, int fd);
+void tls_wire_fini(struct tls_wire *w);
+/* For a handshake: until tls_wire_return(), OpenSSL reads no more than what the loop has
+ * read ahead, before each step. */
+void tls_wire_lend(struct tls_wire *w);
+void tls_wire_read_ahead(struct tls_wire *w);
+void tls_wire_return(struct tls_wire *w);
+bool tls_wire_has_ahead(const struct tls_wire *w);
 
 /* Collect the facts of a finished handshake. -ENOMEM. */
 int tls_facts_collect(struct tls_facts *facts, SSL *ssl, bool is_server, bool is_name_checked);

@@ -257,6 +257,171 @@ TASK_TEST(plain_text_instead_of_a_handshake)
     tls_context_free(sctx);
 }
 
+/* One job of the server for each flight that needs public keys: its own first one, and the
+ * client's when that brings a certificate. The client's two are both such. */
+TASK_TEST(the_end_of_a_handshake_needs_no_worker)
+{
+    static const struct {
+        enum tls_client_certificate client_certificate;
+        unsigned jobs;
+    } rows[] = {{TLS_CERTIFICATE_IGNORE, 3}, {TLS_CERTIFICATE_ASK, 4}};
+    struct tls_context *cctx = client_context(TLS_LEVEL_MAY, "");
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct tls_options options = {.chain_files = pem,
+                                      .client_certificate = rows[i].client_certificate};
+        struct tls_context *sctx;
+        struct task_stats before, after;
+        struct server t;
+        struct str why = {0};
+        struct stream *s;
+
+        assert_int_equal(tls_context_new_server(&sctx, &options, &why), 0);
+        s = start(&t, sctx);
+        task_get_stats(&before);
+        assert_int_equal(stream_start_tls_client(s, cctx, "", never), 0);
+        echo(s, "x\n");
+        task_get_stats(&after);
+        assert_int_equal(after.jobs - before.jobs, rows[i].jobs);
+        stream_shutdown(s, never);
+        stream_free(s);
+        task_group_wait(&t.group, never);
+        tls_context_free(sctx);
+    }
+    tls_context_free(cctx);
+}
+
+TASK_TEST(a_hello_may_be_large)
+{
+    struct tls_context *sctx = server_context(pem), *cctx = client_context(TLS_LEVEL_MAY, "");
+    static unsigned char protocols[10000]; /* "a" 5,000 times: more than is read at once */
+    struct server t;
+    struct stream *s = start(&t, sctx);
+
+    for (size_t i = 0; i < sizeof(protocols); i += 2) {
+        protocols[i] = 1;
+        protocols[i + 1] = 'a';
+    }
+    assert_int_equal(SSL_CTX_set_alpn_protos(cctx->ssl, protocols, sizeof(protocols)), 0);
+    assert_int_equal(stream_start_tls_client(s, cctx, "", never), 0);
+    echo(s, "x\n");
+    stream_shutdown(s, never);
+    stream_free(s);
+    task_group_wait(&t.group, never);
+    assert_int_equal(t.end_rc, ERR_EOF);
+    tls_context_free(sctx);
+    tls_context_free(cctx);
+}
+
+/* A client of OpenSSL alone, so that a test can say what comes in one piece. */
+static void pass_on(struct stream *s, BIO *bio)
+{
+    char *data;
+    long n = BIO_get_mem_data(bio, &data);
+
+    assert_int_equal(stream_write(s, span_make(data, (size_t)n), never), 0);
+    assert_int_equal(stream_flush(s, never), 0);
+    (void)BIO_reset(bio);
+}
+
+static void take_in(struct stream *s, BIO *bio)
+{
+    struct span data;
+
+    assert_int_equal(stream_peek(s, 1, &data, never), 0);
+    BIO_write(bio, data.p, (int)data.n);
+    stream_consume(s, data.n);
+}
+
+TASK_TEST(what_comes_with_the_last_flight_gets_through)
+{
+    struct tls_context *sctx = server_context(pem), *cctx = client_context(TLS_LEVEL_MAY, "");
+    BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+    SSL *ssl = SSL_new(cctx->ssl);
+    static char line[30000], back[sizeof(line)];
+    size_t got = 0;
+    struct server t;
+    struct stream *s = start(&t, sctx);
+
+    memset(line, 'x', sizeof(line) - 1);
+    line[sizeof(line) - 1] = '\n';
+    SSL_set_bio(ssl, in, out);
+    SSL_clear_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
+    SSL_set_connect_state(ssl);
+    while (SSL_do_handshake(ssl) != 1) {
+        pass_on(s, out);
+        take_in(s, in);
+    }
+    /* The client's Finished and a line that is longer than what is read at once. */
+    assert_int_equal(SSL_write(ssl, line, sizeof(line)), sizeof(line));
+    pass_on(s, out);
+    while (got < sizeof(line)) {
+        int n = SSL_read(ssl, back + got, (int)(sizeof(back) - got));
+        if (n > 0)
+            got += (size_t)n;
+        else
+            take_in(s, in);
+    }
+    assert_memory_equal(back, line, sizeof(line));
+    SSL_free(ssl);
+    stream_free(s);
+    task_group_wait(&t.group, never);
+    tls_context_free(sctx);
+    tls_context_free(cctx);
+}
+
+/* A server's half must not depend on how its peer's octets come. */
+TASK_TEST(a_client_may_send_one_octet_at_a_time)
+{
+    static const char *const protocols[] = {"TLSv1.3", "TLSv1.2"};
+
+    for (size_t i = 0; i < COUNT_OF(protocols); i++) {
+        struct tls_context *sctx = server_context(pem);
+        struct tls_context *cctx = client_context(TLS_LEVEL_MAY, protocols[i]);
+        BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+        SSL *ssl = SSL_new(cctx->ssl);
+        struct server t;
+        struct stream *s = start(&t, sctx);
+        bool is_over = false;
+        char octet;
+
+        SSL_set_bio(ssl, in, out);
+        SSL_set_connect_state(ssl);
+        while (!is_over) {
+            is_over = SSL_do_handshake(ssl) == 1;
+            if (is_over)
+                assert_int_equal(SSL_write(ssl, "x\n", 2), 2);
+            while (BIO_read(out, &octet, 1) == 1) {
+                assert_int_equal(stream_write(s, span_make(&octet, 1), never), 0);
+                assert_int_equal(stream_flush(s, never), 0);
+                assert_int_equal(task_sleep(deadline_in(1)), 0);
+            }
+            take_in(s, in);
+        }
+        assert_string_equal(SSL_get_version(ssl), protocols[i]);
+        assert_int_equal(t.handshake_rc, 0);
+        SSL_free(ssl);
+        stream_free(s);
+        task_group_wait(&t.group, never);
+        tls_context_free(sctx);
+        tls_context_free(cctx);
+    }
+}
+
+TASK_TEST(a_reset_in_a_handshake_is_named)
+{
+    struct tls_context *sctx = server_context(pem);
+    struct server t;
+    struct stream *s = start(&t, sctx);
+
+    /* What the client has not read when it closes makes a reset of it. */
+    assert_int_equal(write(t.fd, "x", 1), 1);
+    stream_free(s);
+    task_group_wait(&t.group, never);
+    assert_int_equal(t.handshake_rc, -ECONNRESET);
+    tls_context_free(sctx);
+}
+
 static void protocol_lists(void **state)
 {
     static const struct {
@@ -328,6 +493,11 @@ int main(void)
         cmocka_unit_test(verification),
         cmocka_unit_test(names_choose_certificates),
         cmocka_unit_test(bulk_and_large_records),
+        cmocka_unit_test(the_end_of_a_handshake_needs_no_worker),
+        cmocka_unit_test(a_hello_may_be_large),
+        cmocka_unit_test(what_comes_with_the_last_flight_gets_through),
+        cmocka_unit_test(a_client_may_send_one_octet_at_a_time),
+        cmocka_unit_test(a_reset_in_a_handshake_is_named),
         cmocka_unit_test(plain_text_instead_of_a_handshake),
         cmocka_unit_test(protocol_lists),
         cmocka_unit_test(bad_files_are_named),
