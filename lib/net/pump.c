@@ -181,7 +181,7 @@ static int read_client(struct pump *p)
         if (p->is_closing || p->is_session_over)
             continue; /* nobody reads it any more */
         rc = push(p, write_session, &p->to_session, piece, (size_t)got);
-        if (rc < 0)
+        if (rc < 0 || !stream_tls_has_pending(p->tls))
             return rc;
     }
     p->is_stalled = true; /* the TLS layer may hold more, of which no event tells */
@@ -215,7 +215,8 @@ static int read_session(struct pump *p)
             return p->is_client_over || !is_hung_up(p->plain) ? 0 : ERR_TRUNCATED;
         }
         rc = got > 0 ? push(p, write_client, &p->to_client, piece, (size_t)got) : 0;
-        if (rc < 0)
+        /* Less than there was room for is all there was. */
+        if (rc < 0 || (got > 0 && got < PIECE_OCTETS))
             return rc;
     }
     return 0; /* level-triggered: the loop comes back */
@@ -354,14 +355,15 @@ int net_pump_new(struct stream *tls, int plain, void (*done)(void *arg), void *a
     }
     list_append(&pumps, &p->link);
     pump_count++;
-    /* The client's first command may have come with the end of its handshake. */
-    p->is_stalled = true;
     rc = set_interest(p);
     if (rc < 0) {
         free_pump(p);
         return rc;
     }
-    task_timer_set(&p->resume, clock_mono_ms());
+    /* The client's first command may have come with the end of its handshake. */
+    p->is_stalled = stream_tls_has_pending(tls);
+    if (p->is_stalled)
+        task_timer_set(&p->resume, clock_mono_ms());
     return 0;
 }
 
