@@ -138,9 +138,11 @@ int task_offload_start(enum task_pool pool, struct task_job *job)
         p->waiting++;
         task_runtime.jobs++;
         task_runtime.stats.jobs++;
-        pthread_cond_signal(&p->work);
     }
     pthread_mutex_unlock(&p->lock);
+    /* Not before: the thread would wake up only to wait for the lock. */
+    if (rc == 0)
+        pthread_cond_signal(&p->work);
     if (rc < 0) {
         log_warn("no %s thread could be started: %s", p->name, error_text(rc));
         return -ENOMEM;
