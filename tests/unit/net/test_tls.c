@@ -11,18 +11,19 @@
 #include "tests/unit/net/support_run.h"
 
 #include "base/error.h"
-#include "net/stream.h"
+#include "net/stream_internal.h"
 #include "net/tls_internal.h"
 
 static const deadline_t never = DEADLINE_NONE;
 static char directory[] = "/tmp/test-tls-XXXXXX";
 static char pem[64], other_pem[64];
 
-/* A self-signed certificate (its own CA) for name, after its key, in one file. */
-static void make_certificate(const char *path, const char *name, EVP_PKEY *key)
+/* A certificate for name, after its key, in one file. */
+static void make_issued_certificate(const char *path, const char *name, EVP_PKEY *key,
+                                    const char *issuer, EVP_PKEY *issuer_key)
 {
     X509 *x = X509_new();
-    X509_NAME *subject = X509_get_subject_name(x);
+    X509_NAME *subject = X509_get_subject_name(x), *by = X509_NAME_new();
     char san[64];
     X509_EXTENSION *extension;
     FILE *f = fopen(path, "w");
@@ -33,16 +34,23 @@ static void make_certificate(const char *path, const char *name, EVP_PKEY *key)
     X509_gmtime_adj(X509_getm_notBefore(x), -60);
     X509_gmtime_adj(X509_getm_notAfter(x), 3600);
     X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
-    X509_set_issuer_name(x, subject);
+    X509_NAME_add_entry_by_txt(by, "CN", MBSTRING_ASC, (const unsigned char *)issuer, -1, -1, 0);
+    X509_set_issuer_name(x, by);
+    X509_NAME_free(by);
     X509_set_pubkey(x, key);
     extension = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, san);
     X509_add_ext(x, extension, -1);
     X509_EXTENSION_free(extension);
-    assert_true(X509_sign(x, key, EVP_sha256()) > 0);
+    assert_true(X509_sign(x, issuer_key, EVP_sha256()) > 0);
     assert_int_equal(PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL), 1);
     assert_int_equal(PEM_write_X509(f, x), 1);
     fclose(f);
     X509_free(x);
+}
+
+static void make_certificate(const char *path, const char *name, EVP_PKEY *key)
+{
+    make_issued_certificate(path, name, key, name, key);
     EVP_PKEY_free(key);
 }
 
@@ -370,6 +378,36 @@ TASK_TEST(what_comes_with_the_last_flight_gets_through)
     tls_context_free(cctx);
 }
 
+/* One whose issuer only the CA file knows is sent with it, as Postfix does. */
+TASK_TEST(a_chain_is_completed_from_the_ca_file)
+{
+    EVP_PKEY *ca_key = EVP_EC_gen("P-256"), *key = EVP_EC_gen("P-256");
+    char ca[80], leaf[80];
+    struct tls_options options = {.cert_file = leaf, .ca_file = ca};
+    struct tls_context *sctx, *cctx = client_context(TLS_LEVEL_MAY, "");
+    struct server t;
+    struct str why = {0};
+    struct stream *s;
+
+    snprintf(ca, sizeof(ca), "%s/ca", directory);
+    snprintf(leaf, sizeof(leaf), "%s/leaf", directory);
+    make_issued_certificate(ca, "ca.test", ca_key, "ca.test", ca_key);
+    make_issued_certificate(leaf, "leaf.test", key, "ca.test", ca_key);
+    assert_int_equal(tls_context_new_server(&sctx, &options, &why), 0);
+    s = start(&t, sctx);
+    assert_int_equal(stream_start_tls_client(s, cctx, "", never), 0);
+    assert_int_equal(sk_X509_num(SSL_get_peer_cert_chain(s->tls->ssl)), 2);
+    assert_string_equal(stream_tls(s)->peer_issuer, "ca.test");
+    stream_free(s);
+    task_group_wait(&t.group, never);
+    tls_context_free(sctx);
+    tls_context_free(cctx);
+    unlink(ca);
+    unlink(leaf);
+    EVP_PKEY_free(ca_key);
+    EVP_PKEY_free(key);
+}
+
 /* A server's half must not depend on how its peer's octets come. */
 TASK_TEST(a_client_may_send_one_octet_at_a_time)
 {
@@ -496,6 +534,7 @@ int main(void)
         cmocka_unit_test(the_end_of_a_handshake_needs_no_worker),
         cmocka_unit_test(a_hello_may_be_large),
         cmocka_unit_test(what_comes_with_the_last_flight_gets_through),
+        cmocka_unit_test(a_chain_is_completed_from_the_ca_file),
         cmocka_unit_test(a_client_may_send_one_octet_at_a_time),
         cmocka_unit_test(a_reset_in_a_handshake_is_named),
         cmocka_unit_test(plain_text_instead_of_a_handshake),
