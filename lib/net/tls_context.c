@@ -170,7 +170,9 @@ static int set_server(struct tls_context *ctx, const struct tls_options *o, stru
         SSL_CTX_set_options(ctx->ssl, SSL_OP_CIPHER_SERVER_PREFERENCE);
     /* Resumption with client certificates needs a context id. */
     SSL_CTX_set_session_id_context(ctx->ssl, session_context, sizeof(session_context) - 1);
-    SSL_CTX_set_num_tickets(ctx->ssl, o->no_tickets ? 0 : 1);
+    /* Of TLS 1.3; stream_tls.c says when. */
+    SSL_CTX_set_num_tickets(ctx->ssl, 0);
+    ctx->gives_tickets = !o->no_tickets;
     if (o->no_tickets)
         SSL_CTX_set_options(ctx->ssl, SSL_OP_NO_TICKET);
     SSL_CTX_set_tlsext_servername_callback(ctx->ssl, choose_by_name);

@@ -19,6 +19,7 @@ struct tls_context {
     enum tls_level level;
     struct tls_name *names;
     const struct tls_ticket_source *tickets;
+    bool gives_tickets;
 };
 
 /* The descriptor under a session (tls_wire.c). */
@@ -26,9 +27,10 @@ struct tls_wire {
     int fd;
     char *ahead; /* [ahead_at..ahead_end): read, but not by OpenSSL yet; NULL: none */
     size_t ahead_at, ahead_end;
-    bool is_lent; /* to a worker: there is nothing to read but ahead */
-    bool is_over; /* the peer's side has ended */
-    int error;    /* errno of reading ahead: the kernel tells it once */
+    bool is_lent;  /* to a worker: there is nothing to read but ahead */
+    bool is_over;  /* the peer's side has ended */
+    int error;     /* errno of reading ahead: the kernel tells it once */
+    bool has_more; /* to write: what comes now need not leave at once */
 };
 
 struct tls_session {
@@ -37,6 +39,7 @@ struct tls_session {
     struct tls_context *context;
     struct tls_facts facts;
     bool is_close_sent;
+    bool owes_ticket; /* of TLS 1.3, with the first octets to the client */
 };
 
 /* One reference more, for tls_context_free(); returns ctx. */

@@ -68,11 +68,12 @@ static int wire_read(BIO *bio, char *buf, int n)
 static int wire_write(BIO *bio, const char *data, int n)
 {
     struct tls_wire *w = BIO_get_data(bio);
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (w->has_more ? MSG_MORE : 0);
     ssize_t put;
 
     BIO_clear_retry_flags(bio);
     do
-        put = send(w->fd, data, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+        put = send(w->fd, data, (size_t)n, flags);
     while (put < 0 && errno == EINTR);
     if (put < 0 && errno == EAGAIN)
         BIO_set_retry_write(bio);

@@ -408,6 +408,60 @@ TASK_TEST(a_chain_is_completed_from_the_ca_file)
     EVP_PKEY_free(key);
 }
 
+static SSL_SESSION *ticket;
+
+static int keep_ticket(SSL *ssl, SSL_SESSION *session)
+{
+    assert_null(ticket);
+    ticket = session;
+    return 1;
+}
+
+TASK_TEST(a_ticket_comes_with_the_first_reply)
+{
+    struct tls_context *sctx = server_context(pem), *cctx = client_context(TLS_LEVEL_MAY, "");
+    bool is_resumed = false;
+
+    SSL_CTX_set_session_cache_mode(cctx->ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(cctx->ssl, keep_ticket);
+    for (int i = 0; i < 2; i++) {
+        BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+        SSL *ssl = SSL_new(cctx->ssl);
+        struct server t;
+        struct stream *s = start(&t, sctx);
+        struct span early;
+        char line[3];
+
+        SSL_set_bio(ssl, in, out);
+        SSL_set_connect_state(ssl);
+        if (ticket != NULL) {
+            assert_int_equal(SSL_set_session(ssl, ticket), 1);
+            SSL_SESSION_free(ticket);
+            ticket = NULL;
+        }
+        while (SSL_do_handshake(ssl) != 1) {
+            pass_on(s, out);
+            take_in(s, in);
+        }
+        pass_on(s, out);
+        assert_int_equal(stream_peek(s, 1, &early, deadline_in(20)), -ETIMEDOUT);
+        assert_int_equal(SSL_write(ssl, "x\n", 2), 2);
+        pass_on(s, out);
+        while (SSL_read(ssl, line, sizeof(line)) != 2)
+            take_in(s, in);
+        assert_non_null(ticket);
+        is_resumed = SSL_session_reused(ssl) == 1;
+        SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN); /* or the session counts as bad */
+        SSL_free(ssl);
+        stream_free(s);
+        task_group_wait(&t.group, never);
+    }
+    assert_true(is_resumed);
+    SSL_SESSION_free(ticket);
+    tls_context_free(sctx);
+    tls_context_free(cctx);
+}
+
 /* A server's half must not depend on how its peer's octets come. */
 TASK_TEST(a_client_may_send_one_octet_at_a_time)
 {
@@ -535,6 +589,7 @@ int main(void)
         cmocka_unit_test(a_hello_may_be_large),
         cmocka_unit_test(what_comes_with_the_last_flight_gets_through),
         cmocka_unit_test(a_chain_is_completed_from_the_ca_file),
+        cmocka_unit_test(a_ticket_comes_with_the_first_reply),
         cmocka_unit_test(a_client_may_send_one_octet_at_a_time),
         cmocka_unit_test(a_reset_in_a_handshake_is_named),
         cmocka_unit_test(plain_text_instead_of_a_handshake),
