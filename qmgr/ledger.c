@@ -125,7 +125,7 @@ static void run_open(void *arg)
 
 int ledger_open(int queue_fd, struct str *why)
 {
-    struct journal_batch_options batch = {.on_failed = on_failed, .inline_sync_us = 300};
+    struct journal_batch_options batch = {.on_failed = on_failed, .inline_sync_us = 1000};
     struct open_job job = {0};
     int rc = journal_fd < 0 ? open_directories(queue_fd, why) : 0;
 

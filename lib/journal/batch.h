@@ -15,8 +15,8 @@ struct journal_batch_options {
     unsigned in_flight;      /* batches being written and synced at once, 1-4; 0: 2 */
     size_t batch_max;        /* octets of one batch; 0: 1 MiB */
     unsigned lazy_ms;        /* a record nobody waits for leaves after this time; 0: 500 */
-    unsigned inline_sync_us; /* sync on the loop thread while syncs are shorter than this and
-                                nobody else can run; 0: never */
+    unsigned inline_sync_us; /* sync on the loop thread while half of the syncs are shorter than
+                                this and commits come one at a time; 0: never */
     /* Called once, on the loop, when the journal became read-only; may be NULL. */
     void (*on_failed)(void *arg, int error);
     void *arg;
