@@ -19,6 +19,11 @@
 
 /* Append the ENVELOPE of a message (its header is enough), parentheses included. */
 int imap_envelope(struct str *out, struct span message);
+/* Whether ENVELOPE is made from fields of this name. */
+bool imap_is_envelope_field(struct span name);
+/* Append all fields of such names as they stand in the message, in order, as a header of
+ * its own, with the empty line: for them it reads as the message's header does. */
+int imap_envelope_fields(struct str *out, struct span message);
 /* Append the BODYSTRUCTURE (extended) of a parsed message, parentheses included. */
 int imap_bodystructure(struct str *out, struct span message, const struct mime_part *root);
 /* Append the BODY item (without extension data) made from a BODYSTRUCTURE that

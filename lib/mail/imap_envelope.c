@@ -140,6 +140,26 @@ int imap_append_envelope(struct arena *arena, struct str *out, struct span messa
     return error != 0 ? error : str_error(out);
 }
 
+bool imap_is_envelope_field(struct span name)
+{
+    return field_index(name) >= 0;
+}
+
+int imap_envelope_fields(struct str *out, struct span message)
+{
+    struct header_walk walk = header_begin(message);
+    struct header_field field;
+
+    while (header_next(&walk, &field)) {
+        if (!imap_is_envelope_field(field.name))
+            continue;
+        str_append(out, field.raw);
+        if (field.raw.p[field.raw.n - 1] != '\n') /* the message ends here */
+            str_append(out, SPAN_LIT("\r\n"));
+    }
+    return str_append(out, SPAN_LIT("\r\n"));
+}
+
 int imap_envelope(struct str *out, struct span message)
 {
     struct arena arena;

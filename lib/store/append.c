@@ -11,11 +11,11 @@
 #include "base/fd.h"
 #include "base/random.h"
 #include "store/blob.h"
-#include "store/body.h"
+#include "store/cached.h"
 #include "store/change.h"
 #include "store/octets.h"
 
-enum { CACHED_MAX = 1024 * 1024, COPY_CHUNK = 256 * 1024 };
+enum { DESCRIBED_MAX = 1024 * 1024, COPY_CHUNK = 256 * 1024 };
 
 /* One message in the making. */
 struct draft {
@@ -85,8 +85,8 @@ static uint64_t hash_delivery(struct span id)
 /* Strings that are too large, or cost too much to make, are made by the reader. */
 static void describe(struct draft *d, struct span message)
 {
-    if (body_describe(message, &d->envelope, &d->bodystructure) < 0 ||
-        d->envelope.len + d->bodystructure.len > CACHED_MAX) {
+    if (cached_describe(message, &d->envelope, &d->bodystructure) < 0 ||
+        d->envelope.len + d->bodystructure.len > DESCRIBED_MAX) {
         str_fini(&d->envelope);
         str_fini(&d->bodystructure);
     }

@@ -6,6 +6,7 @@
 #include "base/array.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "store/cached.h"
 #include "store/store.h"
 
 /* --- messages --- */
@@ -43,6 +44,21 @@ static void touch(struct index_txn *t, struct index_box *box, uint64_t modseq)
     index_box_changed(t);
 }
 
+/* The fields only while the message is at hand: a record read without its body leaves them
+ * to the first search. */
+static int cache(struct index_txn *t, const struct record *r, const struct journal_record *record)
+{
+    struct index_cached c = {.envelope = r->envelope, .bodystructure = r->bodystructure};
+    struct str fields = {0};
+    int rc;
+
+    if (record->body.n > 0 && record->body.n == r->hot.size)
+        c.fields = cached_fields(record->body, &fields);
+    rc = index_cached_put(t, r->mailbox, (uint32_t)record->number, &c);
+    str_fini(&fields);
+    return rc;
+}
+
 static int deliver(struct index_txn *t, const struct record *r, const struct journal_record *record)
 {
     struct index_message m = {
@@ -67,7 +83,7 @@ static int deliver(struct index_txn *t, const struct record *r, const struct jou
     touch(t, box, record->number);
     rc = index_message_put(t, r->mailbox, &m);
     if (rc == 0 && r->envelope.n > 0)
-        rc = index_cached_put(t, r->mailbox, m.uid, r->envelope, r->bodystructure);
+        rc = cache(t, r, record);
     if (rc == 0 && r->hot.delivery != 0)
         rc = index_delivery_put(t, r->hot.delivery, r->mailbox, m.uid);
     return rc;
@@ -187,8 +203,7 @@ static int copy_one(struct index_txn *t, const struct record *r, struct index_bo
                     const struct index_message *source, uint64_t number)
 {
     struct index_message m = *source;
-    struct span envelope, structure;
-    struct str text = {0};
+    struct index_cached cached;
     int rc;
 
     m.uid = (uint32_t)number;
@@ -196,16 +211,8 @@ static int copy_one(struct index_txn *t, const struct record *r, struct index_bo
     count_in(t, to, &m);
     touch(t, to, number);
     rc = index_message_put(t, r->to, &m);
-    if (rc == 0 && index_cached(t, r->mailbox, source->uid, &envelope, &structure) == 0) {
-        /* A write may move what the spans point at. */
-        str_append(&text, envelope);
-        str_append(&text, structure);
-        rc = str_error(&text);
-        if (rc == 0)
-            rc = index_cached_put(t, r->to, m.uid, span_take(str_span(&text), envelope.n),
-                                  span_drop(str_span(&text), envelope.n));
-        str_fini(&text);
-    }
+    if (rc == 0 && index_cached(t, r->mailbox, source->uid, &cached) == 0)
+        rc = index_cached_put(t, r->to, m.uid, &cached);
     return rc;
 }
 

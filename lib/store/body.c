@@ -1,4 +1,4 @@
-/* Reading messages: cached strings, heads, whole bodies. */
+/* Reading messages: heads, whole bodies. */
 #include "store/body.h"
 
 #include <errno.h>
@@ -9,10 +9,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "mail/imap.h"
 #include "store/blob.h"
-
-enum { DESCRIBE_BUDGET = 64 * 1024 * 1024 };
 
 /* --- one message --- */
 
@@ -74,23 +71,6 @@ int body_locate(struct store_account *a, const struct index_message *m, struct s
     return out->fd < 0 ? -errno : 0;
 }
 
-int body_describe(struct span message, struct str *envelope, struct str *bodystructure)
-{
-    struct budget budget;
-    struct arena scratch;
-    int rc;
-
-    budget_init(&budget, DESCRIBE_BUDGET);
-    arena_init(&scratch, &budget);
-    rc = imap_describe(&scratch, message, envelope, bodystructure);
-    arena_reset(&scratch);
-    return rc;
-}
-
-/* Where a message is now, and a reader's work on it. The index is behind when another
- * process' cleaner removed a segment: look again, once. */
-typedef int message_fn(struct store_account *a, const struct index_message *m, void *arg);
-
 struct one {
     uint32_t box, uid;
     struct index_message message;
@@ -103,8 +83,8 @@ static int read_one(struct index_txn *t, void *arg)
     return index_message(t, one->box, one->uid, &one->message);
 }
 
-static int with_message(struct store_account *a, uint32_t box, uint32_t uid, message_fn *fn,
-                        void *arg)
+int body_with_message(struct store_account *a, uint32_t box, uint32_t uid, body_message_fn *fn,
+                      void *arg)
 {
     struct one one = {.box = box, .uid = uid};
     int rc = account_need_index(a);
@@ -142,7 +122,7 @@ static int open_body(struct store_account *a, void *arg)
 {
     struct body_job *job = arg;
 
-    return with_message(a, job->view->mailbox, job->uid, locate, job);
+    return body_with_message(a, job->view->mailbox, job->uid, locate, job);
 }
 
 int store_body_open(struct store_view *v, uint32_t uid, struct store_body *out)
@@ -174,9 +154,8 @@ static int read_range(const struct store_body *body, uint64_t length, struct str
     return 0;
 }
 
-/* Append up to limit octets of a message, without a descriptor of its own. */
-static int read_message(struct store_account *a, const struct index_message *m, uint64_t limit,
-                        struct str *out)
+int body_read(struct store_account *a, const struct index_message *m, uint64_t limit,
+              struct str *out)
 {
     struct store_body body = {.fd = -1};
     bool is_blob = m->segment == 0;
@@ -191,14 +170,14 @@ static int read_message(struct store_account *a, const struct index_message *m, 
 
 static int read_whole(struct store_account *a, const struct index_message *m, void *arg)
 {
-    return read_message(a, m, UINT64_MAX, ((struct body_job *)arg)->out);
+    return body_read(a, m, UINT64_MAX, ((struct body_job *)arg)->out);
 }
 
 static int read_body(struct store_account *a, void *arg)
 {
     struct body_job *job = arg;
 
-    return with_message(a, job->view->mailbox, job->uid, read_whole, job);
+    return body_with_message(a, job->view->mailbox, job->uid, read_whole, job);
 }
 
 int store_body_read(struct store_view *v, uint32_t uid, struct str *out)
@@ -253,7 +232,7 @@ static int read_head(struct store_account *a, const struct index_message *m, voi
     struct heads_job *job = arg;
 
     str_clear(&job->text);
-    return read_message(a, m, job->limit, &job->text);
+    return body_read(a, m, job->limit, &job->text);
 }
 
 static int read_heads(struct store_account *a, void *arg)
@@ -263,7 +242,7 @@ static int read_heads(struct store_account *a, void *arg)
 
     for (size_t i = 0; rc == 0 && i < job->count; i++) {
         job->out[i] = SPAN_NONE;
-        rc = with_message(a, job->view->mailbox, job->uids[i], read_head, job);
+        rc = body_with_message(a, job->view->mailbox, job->uids[i], read_head, job);
         if (rc == 0)
             rc = arena_copy(job->arena, str_span(&job->text), &job->out[i]);
         else if (rc == ERR_NOT_FOUND || rc == ERR_CORRUPT)
@@ -280,152 +259,4 @@ int store_heads(struct store_view *v, const uint32_t *uids, size_t count, size_t
         .view = v, .uids = uids, .count = count, .limit = limit, .arena = arena, .out = out};
 
     return account_run(v->account, TASK_POOL_STORE, read_heads, &job);
-}
-
-/* --- cached strings --- */
-
-struct cached_job {
-    struct store_view *view;
-    const uint32_t *uids;
-    size_t count;
-    struct arena *arena;
-    struct store_cached *out;
-    size_t octets, octets_max;
-    size_t missing; /* not in the index, which lost them at a rebuild */
-};
-
-/* Message i is the last one that there is room for. */
-static bool is_enough(struct cached_job *job, size_t i)
-{
-    job->octets += job->out[i].envelope.n + job->out[i].bodystructure.n;
-    return job->octets >= job->octets_max;
-}
-
-static int copy_cached(struct cached_job *job, size_t i, struct span envelope,
-                       struct span bodystructure)
-{
-    struct store_cached *c = &job->out[i];
-
-    if (arena_copy(job->arena, envelope, &c->envelope) < 0 ||
-        arena_copy(job->arena, bodystructure, &c->bodystructure) < 0)
-        return -ENOMEM;
-    return 0;
-}
-
-static int read_cached(struct index_txn *t, void *arg)
-{
-    struct cached_job *job = arg;
-    int rc = 0;
-
-    job->missing = 0;
-    job->octets = 0;
-    for (size_t i = 0; rc == 0 && i < job->count; i++) {
-        struct span envelope, bodystructure;
-        job->out[i] = (struct store_cached){0};
-        rc = index_cached(t, job->view->mailbox, job->uids[i], &envelope, &bodystructure);
-        if (rc == 0)
-            rc = copy_cached(job, i, envelope, bodystructure);
-        else if (rc == ERR_NOT_FOUND)
-            rc = 0;
-        job->missing += job->out[i].envelope.p == NULL;
-        if (is_enough(job, i))
-            job->count = i + 1;
-    }
-    return rc;
-}
-
-/* From the message's own octets: its record had no room for them. */
-static int describe_body(struct store_account *a, const struct index_message *m,
-                         struct str *envelope, struct str *bodystructure)
-{
-    struct str text = {0};
-    int rc = read_message(a, m, UINT64_MAX, &text);
-
-    if (rc == 0)
-        rc = body_describe(str_span(&text), envelope, bodystructure);
-    str_fini(&text);
-    return rc;
-}
-
-struct restore {
-    struct cached_job *job;
-    size_t i;
-};
-
-static int restore_cached(struct store_account *a, const struct index_message *m, void *arg)
-{
-    struct restore *restore = arg;
-    struct str text = {0}, envelope = {0}, bodystructure = {0};
-    struct journal_record record;
-    struct record r = {0};
-    int rc = m->segment == 0 ? 0 : body_record(a, m, &text, &r, &record);
-
-    if (rc == 0 && r.envelope.n == 0) {
-        rc = describe_body(a, m, &envelope, &bodystructure);
-        r.envelope = str_span(&envelope);
-        r.bodystructure = str_span(&bodystructure);
-    }
-    if (rc == 0)
-        rc = copy_cached(restore->job, restore->i, r.envelope, r.bodystructure);
-    str_fini(&text);
-    str_fini(&envelope);
-    str_fini(&bodystructure);
-    return rc;
-}
-
-static int keep_cached(struct index_txn *t, void *arg)
-{
-    struct cached_job *job = arg;
-    int rc = 0;
-
-    for (size_t i = 0; rc == 0 && i < job->count; i++) {
-        struct span envelope, bodystructure;
-        struct index_message m;
-        if (job->out[i].envelope.p == NULL ||
-            index_cached(t, job->view->mailbox, job->uids[i], &envelope, &bodystructure) == 0 ||
-            index_message(t, job->view->mailbox, job->uids[i], &m) < 0)
-            continue;
-        rc = index_cached_put(t, job->view->mailbox, job->uids[i], job->out[i].envelope,
-                              job->out[i].bodystructure);
-    }
-    return rc;
-}
-
-static int cached_job(struct store_account *a, void *arg)
-{
-    struct cached_job *job = arg;
-    int rc = account_need_index(a);
-
-    if (rc == 0)
-        rc = index_view(a->index, read_cached, job);
-    if (rc < 0 || job->missing == 0)
-        return rc;
-    for (size_t i = 0; rc == 0 && i < job->count; i++) {
-        struct restore restore = {job, i};
-        if (job->out[i].envelope.p != NULL)
-            continue;
-        rc = with_message(a, job->view->mailbox, job->uids[i], restore_cached, &restore);
-        if (rc == ERR_NOT_FOUND || rc == ERR_CORRUPT)
-            rc = 0;
-        if (is_enough(job, i))
-            job->count = i + 1;
-    }
-    if (rc == 0)
-        (void)index_update(a->index, keep_cached, job);
-    return rc;
-}
-
-int store_cached(struct store_view *v, const uint32_t *uids, size_t *count, size_t octets_max,
-                 struct arena *arena, struct store_cached *out)
-{
-    struct cached_job job = {.view = v,
-                             .uids = uids,
-                             .count = *count,
-                             .arena = arena,
-                             .out = out,
-                             .octets_max = octets_max};
-    int rc = account_run(v->account, TASK_POOL_STORE, cached_job, &job);
-
-    *count = job.count;
-    return rc;
 }

@@ -11,7 +11,13 @@ int body_record(struct store_account *a, const struct index_message *m, struct s
                 struct record *r, struct journal_record *record);
 /* A descriptor to read the message from; the caller closes out->fd. */
 int body_locate(struct store_account *a, const struct index_message *m, struct store_body *out);
-/* ENVELOPE and BODYSTRUCTURE of a message's octets. */
-int body_describe(struct span message, struct str *envelope, struct str *bodystructure);
+/* Append up to limit octets of a message, without a descriptor of its own. */
+int body_read(struct store_account *a, const struct index_message *m, uint64_t limit,
+              struct str *out);
+/* Where a message is now, and a reader's work on it. The index is behind when another
+ * process' cleaner removed a segment: look again, once. */
+typedef int body_message_fn(struct store_account *a, const struct index_message *m, void *arg);
+int body_with_message(struct store_account *a, uint32_t box, uint32_t uid, body_message_fn *fn,
+                      void *arg);
 
 #endif

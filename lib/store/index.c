@@ -15,7 +15,7 @@
 #include "store/octets.h"
 
 enum {
-    INDEX_VERSION = 2,
+    INDEX_VERSION = 3,
     META_SIZE = 8 + JOURNAL_CURSOR_SIZE + 8 + 8 + 4 + 4 + 4,
     MAP_MB = 1024, /* address space alone; doubled when it is full */
 };

@@ -13,7 +13,8 @@
  *   K number                   a keyword's name
  *   K                          how often a number got another name
  *   H mailbox uid              64 octets hot: flags, dates, position
- *   E mailbox uid              finished ENVELOPE and BODYSTRUCTURE; may be missing
+ *   E mailbox uid              finished ENVELOPE and BODYSTRUCTURE, and the fields that
+ *                              ENVELOPE is made from; may be missing
  *   L mailbox modseq uid       the last change of a message that changed since it came
  *   X mailbox modseq           pairs of expunged UIDs; the oldest are pruned
  *   D slot                     a recent delivery id's hash, mailbox, uid: a ring
@@ -161,11 +162,15 @@ void index_walk_seek(struct index_walk *w, uint32_t from);
 int index_walk_next(struct index_walk *w, struct index_message *out);
 void index_walk_end(struct index_walk *w);
 
-/* Spans are valid in the transaction, until something is written. ERR_NOT_FOUND. */
-int index_cached(struct index_txn *t, uint32_t box, uint32_t uid, struct span *envelope,
-                 struct span *bodystructure);
-int index_cached_put(struct index_txn *t, uint32_t box, uint32_t uid, struct span envelope,
-                     struct span bodystructure);
+/* Each may be empty: not known. */
+struct index_cached {
+    struct span envelope, bodystructure;
+    struct span fields; /* imap_envelope_fields(); ends with an empty line when known */
+};
+/* Spans are valid in the transaction, until something is written; they may be written
+ * again. ERR_NOT_FOUND. */
+int index_cached(struct index_txn *t, uint32_t box, uint32_t uid, struct index_cached *out);
+int index_cached_put(struct index_txn *t, uint32_t box, uint32_t uid, const struct index_cached *c);
 
 /* The change log. A message that never changed has modseq == uid and no entry. */
 int index_log(struct index_txn *t, uint32_t box, uint32_t uid, uint64_t before, uint64_t modseq);

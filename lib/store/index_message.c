@@ -149,43 +149,52 @@ int index_keywords_used(struct index_txn *t, uint64_t *used)
 
 /* --- cached strings --- */
 
-int index_cached(struct index_txn *t, uint32_t box, uint32_t uid, struct span *envelope,
-                 struct span *bodystructure)
+enum { CACHED_LENGTHS = 8 }; /* of the first two strings; the third is the rest */
+
+int index_cached(struct index_txn *t, uint32_t box, uint32_t uid, struct index_cached *out)
 {
     unsigned char key[MESSAGE_KEY];
     MDB_val k = message_key(key, 'E', box, uid), v;
     int rc = index_error(t, mdb_get(t->txn, t->dbi, &k, &v));
-    size_t n;
+    uint64_t envelope, bodystructure;
+    struct span rest;
 
     if (rc < 0)
         return rc;
-    if (v.mv_size < 4)
+    if (v.mv_size < CACHED_LENGTHS)
         return ERR_CORRUPT;
-    n = octets_get(v.mv_data, 4);
-    if (n > v.mv_size - 4)
+    envelope = octets_get(v.mv_data, 4);
+    bodystructure = octets_get((const char *)v.mv_data + 4, 4);
+    rest = span_drop(span_make(v.mv_data, v.mv_size), CACHED_LENGTHS);
+    if (envelope + bodystructure > rest.n)
         return ERR_CORRUPT;
-    *envelope = span_make((const char *)v.mv_data + 4, n);
-    *bodystructure = span_make((const char *)v.mv_data + 4 + n, v.mv_size - 4 - n);
+    out->envelope = span_take(rest, envelope);
+    rest = span_drop(rest, envelope);
+    out->bodystructure = span_take(rest, bodystructure);
+    out->fields = span_drop(rest, bodystructure);
     return 0;
 }
 
-int index_cached_put(struct index_txn *t, uint32_t box, uint32_t uid, struct span envelope,
-                     struct span bodystructure)
+/* Made whole before it is written: the spans may be the index's own. */
+int index_cached_put(struct index_txn *t, uint32_t box, uint32_t uid, const struct index_cached *c)
 {
-    unsigned char key[MESSAGE_KEY];
-    MDB_val k = message_key(key, 'E', box, uid);
-    MDB_val v = {.mv_size = 4 + envelope.n + bodystructure.n};
-    int rc = mdb_put(t->txn, t->dbi, &k, &v, MDB_RESERVE);
-    char *p = v.mv_data;
+    unsigned char key[MESSAGE_KEY], lengths[CACHED_LENGTHS];
+    MDB_val k = message_key(key, 'E', box, uid), v;
+    struct str value = {0};
+    int rc;
 
-    if (rc != 0)
-        return index_error(t, rc);
-    octets_put((unsigned char *)p, envelope.n, 4);
-    if (envelope.n > 0)
-        memcpy(p + 4, envelope.p, envelope.n);
-    if (bodystructure.n > 0)
-        memcpy(p + 4 + envelope.n, bodystructure.p, bodystructure.n);
-    return 0;
+    octets_put(lengths, c->envelope.n, 4);
+    octets_put(lengths + 4, c->bodystructure.n, 4);
+    str_append(&value, span_make(lengths, sizeof(lengths)));
+    str_append(&value, c->envelope);
+    str_append(&value, c->bodystructure);
+    str_append(&value, c->fields);
+    rc = str_error(&value);
+    v = value_of(value.data, value.len);
+    if (rc == 0)
+        rc = index_error(t, mdb_put(t->txn, t->dbi, &k, &v, 0));
+    str_fini(&value);
+    return rc;
 }
 
 /* --- changes --- */

@@ -6,6 +6,21 @@
 
 #include "mail/imap.h"
 
+/* The fields of ENVELOPE alone give the same ENVELOPE. */
+static void check_fields(struct span message)
+{
+    struct str fields = {0}, of_fields = {0}, of_message = {0};
+
+    if (imap_envelope_fields(&fields, message) != 0 ||
+        imap_envelope(&of_fields, str_span(&fields)) != 0 ||
+        imap_envelope(&of_message, message) != 0 ||
+        !span_eq(str_span(&of_fields), str_span(&of_message)))
+        abort();
+    str_fini(&fields);
+    str_fini(&of_fields);
+    str_fini(&of_message);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_part(const struct mime_part *part)
@@ -80,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     str_clear(&envelope);
     imap_body(&envelope, message);
+    check_fields(message);
     if (imap_section_parse(&arena, message, &section) == 0)
         imap_section_free(&section);
     str_fini(&envelope);

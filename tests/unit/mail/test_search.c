@@ -1,6 +1,12 @@
 #include "tests/unit/mail/support_mail.h"
 
+#include <fcntl.h>
+#include <ftw.h>
+
 #include "base/error.h"
+#include "base/fd.h"
+#include "mail/header.h"
+#include "mail/imap.h"
 #include "mail/search.h"
 
 static const char message[] =
@@ -106,12 +112,99 @@ static void test_long_needle(void **state)
     str_fini(&text);
 }
 
+/* --- the fields that the store keeps --- */
+
+static const char *const kept[] = {"date", "SUBJECT", "From", "sender",      "Reply-To",
+                                   "To",   "cc",      "Bcc",  "In-Reply-To", "Message-ID"};
+
+static void check_needle(struct span mail, struct span fields, struct span text)
+{
+    struct search_needle *needle;
+
+    if (search_needle_new(text, &needle) < 0)
+        return;
+    for (size_t i = 0; i < COUNT_OF(kept); i++)
+        assert_int_equal(search_header(fields, span_cstr(kept[i]), needle, NULL),
+                         search_header(mail, span_cstr(kept[i]), needle, NULL));
+    search_needle_free(needle);
+}
+
+/* A search in the fields finds what one in the message finds: of each field the field
+ * itself (also an empty one), and every part of its decoded value. */
+static void check_fields(struct span mail)
+{
+    struct str fields = {0}, value = {0}, of_message = {0}, of_fields = {0};
+    struct header_walk walk = header_begin(mail);
+    struct header_field field;
+
+    assert_int_equal(imap_envelope_fields(&fields, mail), 0);
+    assert_int_equal(imap_envelope(&of_message, mail), 0);
+    assert_int_equal(imap_envelope(&of_fields, str_span(&fields)), 0);
+    assert_true(span_eq(str_span(&of_fields), str_span(&of_message)));
+    check_needle(mail, str_span(&fields), SPAN_NONE);
+    while (header_next(&walk, &field)) {
+        str_clear(&value);
+        assert_int_equal(header_decode(&value, field.value), 0);
+        check_needle(mail, str_span(&fields), str_span(&value));
+        for (size_t at = 0; at < value.len && at < 1000; at += 7)
+            check_needle(mail, str_span(&fields), span_take(span_drop(str_span(&value), at), 9));
+    }
+    str_fini(&fields);
+    str_fini(&value);
+    str_fini(&of_message);
+    str_fini(&of_fields);
+}
+
+static void test_fields_rows(void **state)
+{
+    static const struct span rows[] = {
+        SPAN_LIT(""),
+        SPAN_LIT("\r\nSubject: in the body\r\n"),
+        SPAN_LIT("Subject: ends here"),
+        SPAN_LIT("Subject: ends\r\n here"),
+        SPAN_LIT("Subject: one\r\nsubject: two\r\nSubject : three\r\n\r\nSubject: four\r\n"),
+        SPAN_LIT("Subject:\r\nTo:\nCc: \r\n \r\n\r\n"),
+        SPAN_LIT(" folded at once\nFrom: a\n\tb\nno field\n and its fold\nTo: c\n\nbody"),
+        SPAN_LIT("From x@y Thu Jan 1\r\nFrom: =?utf-8?q?a?=\r\n =?utf-8?q?b?= <a@b>\r\n\r\n"),
+        SPAN_LIT("Subject: a\rTo: b\r\r\nCc: \0nul\r\nX: To: d\r\n\r\n"),
+        SPAN_LIT("Subjects: more\r\nXSubject: less\r\nDate: \xe9\xff\r\n"),
+    };
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        check_fields(rows[i]);
+}
+
+static unsigned files;
+
+static int check_file(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    struct str text = {0};
+    int fd = type == FTW_F ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+    if (fd >= 0 && fd_read_file(fd, &text, SIZE_MAX) == 0) {
+        check_fields(str_span(&text));
+        files++;
+    }
+    fd_close(&fd);
+    str_fini(&text);
+    return 0;
+}
+
+static void test_fields_of_samples(void **state)
+{
+    nftw("tests/samples", check_file, 10, FTW_PHYS);
+    assert_true(files > 0);
+    nftw("../shared/vectors/mime", check_file, 10, FTW_PHYS); /* more, where they are */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_every_position),
         cmocka_unit_test(test_long_needle),
+        cmocka_unit_test(test_fields_rows),
+        cmocka_unit_test(test_fields_of_samples),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -145,6 +146,68 @@ static void test_messages(void **state)
 {
     run(messages_main, NULL);
 }
+
+/* --- fields --- */
+
+static void count_fields(void *arg, size_t i, struct span fields)
+{
+    char want[80];
+
+    snprintf(want, sizeof(want), "From: a@example.test\r\nSubject: number %zu\r\n\r\n", i);
+    assert_true(span_eq(fields, span_cstr(want)));
+    ++*(size_t *)arg;
+}
+
+static void check_field_count(struct store_view *v, const uint32_t *uids, size_t count, size_t want)
+{
+    size_t seen = 0;
+
+    assert_int_equal(store_fields(v, uids, count, count_fields, &seen), 0);
+    assert_int_equal(seen, want);
+}
+
+/* From the index, and from the messages where a rebuild has lost them: those are kept then,
+ * beside ENVELOPE. */
+static void fields_main(void *arg)
+{
+    enum { MESSAGES = 2000 }; /* more than a segment */
+    struct store_account *a = open_account("u1");
+    uint32_t *uids = calloc(MESSAGES + 1, sizeof(*uids));
+    struct arena arena = {0};
+    struct store_cached cached;
+    struct store_copied copied = {0};
+    struct store_view *v;
+    size_t count = 1;
+
+    for (unsigned i = 0; i < MESSAGES; i++)
+        uids[i] = append_message(a, STORE_INBOX, i, 0);
+    uids[MESSAGES] = 999999; /* never was */
+    v = open_view(a, STORE_INBOX);
+    check_field_count(v, uids, MESSAGES + 1, MESSAGES);
+    assert_int_equal(store_rebuild(a), 0);
+    check_field_count(v, uids, MESSAGES + 1, MESSAGES);
+    assert_int_equal(store_cached(v, uids, &count, SIZE_MAX, &arena, &cached), 0);
+    assert_true(span_search(cached.envelope, SPAN_LIT("number 0")) > 0);
+    check_field_count(v, uids, MESSAGES + 1, MESSAGES);
+    assert_int_equal(store_create(a, SPAN_LIT("copy"), SPAN_NONE), 0);
+    assert_int_equal(store_copy(v, uids, 10, find_mailbox(a, "copy"), true, &copied), 0);
+    check_field_count(v, uids, MESSAGES + 1, MESSAGES - 10);
+    store_view_close(v);
+    v = open_view(a, find_mailbox(a, "copy"));
+    check_field_count(v, copied.to.items, 10, 10);
+    store_copied_free(&copied);
+    store_view_close(v);
+    store_close(a);
+    arena_reset(&arena);
+    free(uids);
+}
+
+static void test_fields(void **state)
+{
+    run(fields_main, NULL);
+}
+
+/* --- large messages --- */
 
 static void blob_main(void *arg)
 {
@@ -775,6 +838,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_accounts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_messages, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_fields, setup, teardown),
         cmocka_unit_test_setup_teardown(test_blob, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_record_without_a_hint, setup, teardown),
         cmocka_unit_test_setup_teardown(test_last_deliveries_are_known, setup, teardown),
