@@ -9,10 +9,13 @@
 #include "imapd/search_key.h"
 
 enum {
+    FIELDS_BATCH = 512, /* messages whose kept fields are looked at in one go */
     BATCH = 128,        /* messages read ahead at once */
     HEAD_OCTETS = 8192, /* of each */
     BREATH = 256,       /* messages between two pauses */
 };
+
+/* --- the messages themselves --- */
 
 struct match_job {
     const struct search *search;
@@ -103,7 +106,55 @@ static int match_batch(struct batch *b)
     return rc < 0 ? rc : 0;
 }
 
-/* What the view could not decide. */
+/* --- what the store keeps of headers --- */
+
+struct fields_batch {
+    const struct search *search;
+    const uint32_t *indexes; /* in the view */
+    signed char results[FIELDS_BATCH];
+};
+
+static void match_kept(void *arg, size_t i, struct span fields)
+{
+    struct fields_batch *b = arg;
+
+    b->results[i] = (signed char)(search_match_fields(b->search, b->indexes[i], fields));
+}
+
+/* Takes what the fields decide out of open. Nothing is read from messages for it: 10,000
+ * took a fifth of the time of reading their heads. */
+static int match_fields(const struct search *q, unsigned char *results, uint32_t *open,
+                        size_t *open_count)
+{
+    struct store_view *v = q->session->view;
+    size_t count = *open_count, n;
+    int rc = 0;
+
+    *open_count = 0;
+    for (size_t from = 0; from < count && rc == 0; from += n) {
+        struct fields_batch b = {.search = q, .indexes = open + from};
+        uint32_t uids[FIELDS_BATCH];
+        n = count - from < FIELDS_BATCH ? count - from : FIELDS_BATCH;
+        for (size_t i = 0; i < n; i++) {
+            uids[i] = v->messages.items[open[from + i]].uid;
+            b.results[i] = -1;
+        }
+        rc = store_fields(v, uids, n, match_kept, &b);
+        for (size_t i = 0; i < n && rc == 0; i++) {
+            uint32_t index = open[from + i];
+            results[index] = b.results[i] == 1;
+            if (b.results[i] < 0)
+                open[(*open_count)++] = index;
+        }
+        if (rc == 0 && task_is_cancelled())
+            rc = -ECANCELED;
+    }
+    return rc;
+}
+
+/* --- all together --- */
+
+/* What is still open. */
 static int match_rest(const struct search *q, const uint32_t *indexes, size_t count,
                       unsigned char *results)
 {
@@ -175,6 +226,8 @@ static int run(const struct search *q)
 
     if (rc == 0)
         rc = match_view(q, results, open, &open_count);
+    if (rc == 0 && q->needs_fields)
+        rc = match_fields(q, results, open, &open_count);
     if (rc == 0)
         rc = match_rest(q, open, open_count, results);
     if (rc == 0)

@@ -8,6 +8,7 @@
 #include "imapd/set.h"
 #include "mail/charset.h"
 #include "mail/date.h"
+#include "mail/imap.h"
 
 static const struct {
     struct span name;
@@ -185,18 +186,19 @@ static bool make_new(struct search *q, struct search_key *k)
 static bool take_header(struct search *q, struct parse *p, struct search_key *k, struct span name)
 {
     k->op = SEARCH_HEADER;
-    q->needs_header = true;
     if (name.n > 0)
         k->header = name;
     else if (!take_text(q, p, &k->header))
         return false;
+    k->is_kept = imap_is_envelope_field(k->header);
+    q->needs_fields |= k->is_kept;
     return take_needle(q, p, k);
 }
 
 static bool take_content(struct search *q, struct parse *p, struct search_key *k, enum search_op op)
 {
     k->op = op;
-    q->needs_header = q->needs_body = true;
+    q->needs_body = true;
     return take_needle(q, p, k);
 }
 
@@ -215,7 +217,7 @@ static int take_from_tables(struct search *q, struct parse *p, struct span word,
     for (size_t i = 0; i < COUNT_OF(date_keys); i++) {
         if (span_ieq(word, date_keys[i].name)) {
             k->op = date_keys[i].op;
-            q->needs_header |= k->op >= SEARCH_SENTBEFORE;
+            q->needs_fields |= k->op >= SEARCH_SENTBEFORE;
             return take_day(q, p, k) ? 1 : -1;
         }
     }

@@ -1,7 +1,7 @@
 /*
  * search_key.h: SEARCH's criteria (RFC 3501 6.4.4) as a tree, and whether a message
- * fulfils them. What flags, numbers, dates and sizes decide is decided first; only what
- * is still open then needs the message itself.
+ * fulfils them. What flags, numbers, dates and sizes decide is decided first, then what the
+ * store keeps of headers; only what is still open then needs the message itself.
  */
 #ifndef IMAPD_SEARCH_KEY_H
 #define IMAPD_SEARCH_KEY_H
@@ -42,6 +42,7 @@ struct search_key {
     int64_t day;
     uint64_t size;
     struct span header;
+    bool is_kept; /* HEADER: such fields are the store's */
     struct search_needle *needle;
 };
 
@@ -51,7 +52,8 @@ struct search {
     ARRAY(struct search_needle *) needles;
     unsigned keys;
     struct span charset; /* of the strings; empty: UTF-8 */
-    bool needs_header, needs_body;
+    bool needs_fields;   /* of those that the store keeps (store_fields()) */
+    bool needs_body;
 };
 
 /* Take " [CHARSET name ]key key ...". False: the answer is set. Free after any result. */
@@ -60,6 +62,8 @@ void search_free(struct search *q);
 
 /* 1, 0, or -1 when the message itself must be looked at. index: in the view. */
 int search_match_view(const struct search *q, size_t index);
+/* The same with the fields that the store keeps. May run on a worker. */
+int search_match_fields(const struct search *q, size_t index, struct span fields);
 /* With the message (or its header, when that is enough): 1 or 0. May run on a worker. */
 int search_match_content(const struct search *q, size_t index, struct span message);
 

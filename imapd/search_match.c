@@ -8,12 +8,15 @@
 #include "mail/date.h"
 #include "mail/header.h"
 
-/* A message while it is looked at; without content only what the view knows. */
+/* A message while it is looked at, and how much of it there is: what the view knows, the
+ * fields that the store keeps too, or all that the criteria need. */
+enum known { VIEW, FIELDS, CONTENT };
+
 struct subject {
     const struct search *search;
     size_t index;
     const struct store_message *message;
-    bool has_content;
+    enum known known;
     struct span content;
     const struct mime_part *root;
     struct budget *budget;
@@ -54,7 +57,7 @@ static int match_sent_date(const struct subject *m, const struct search_key *k)
     struct header_field field;
     struct mail_date date;
 
-    if (!m->has_content)
+    if (m->known < FIELDS)
         return UNKNOWN;
     walk = header_begin(m->content);
     while (header_next(&walk, &field)) {
@@ -69,7 +72,7 @@ static int match_sent_date(const struct subject *m, const struct search_key *k)
 
 static int match_text(const struct subject *m, const struct search_key *k)
 {
-    if (!m->has_content)
+    if (m->known < (k->is_kept ? FIELDS : CONTENT))
         return UNKNOWN;
     if (k->op == SEARCH_HEADER)
         return search_header(m->content, k->header, k->needle, m->budget);
@@ -155,14 +158,14 @@ int search_match_view(const struct search *q, size_t index)
     return match(&m, &q->root);
 }
 
-int search_match_content(const struct search *q, size_t index, struct span message)
+static int match_content(const struct search *q, size_t index, enum known known, struct span text)
 {
     struct subject m = {
         .search = q,
         .index = index,
         .message = &q->session->view->messages.items[index],
-        .has_content = true,
-        .content = message,
+        .known = known,
+        .content = text,
     };
     struct budget budget;
     struct arena arena;
@@ -172,11 +175,21 @@ int search_match_content(const struct search *q, size_t index, struct span messa
     budget_init(&budget, BODY_MEMORY_OCTETS);
     arena_init(&arena, &budget);
     m.budget = &budget;
-    if (q->needs_body)
-        rc = mime_parse(&arena, message, NULL, &root);
+    if (known == CONTENT && q->needs_body)
+        rc = mime_parse(&arena, text, NULL, &root);
     m.root = root;
     if (rc == 0)
         rc = match(&m, &q->root);
     arena_reset(&arena);
     return rc == -ENOMEM ? 0 : rc; /* no message may end the search for all */
+}
+
+int search_match_fields(const struct search *q, size_t index, struct span fields)
+{
+    return match_content(q, index, FIELDS, fields);
+}
+
+int search_match_content(const struct search *q, size_t index, struct span message)
+{
+    return match_content(q, index, CONTENT, message);
 }

@@ -61,6 +61,14 @@ static const struct {
     {APPEND_ONE SELECT "a SEARCH SUBJECT ONE BODY body\r\nb SEARCH NOT TEXT one\r\n",
      {"* SEARCH 1\r\na OK", "* SEARCH\r\nb OK"},
      {0}},
+    /* By the fields that the store keeps, by others, and by both. */
+    {APPEND_ONE SELECT
+     "a SEARCH HEADER X-None \"\" FROM a@x\r\nb SEARCH OR HEADER X-None one FROM A@X\r\n"
+     "c SEARCH NOT HEADER X-None one\r\nd SEARCH NOT FROM a@x\r\n"
+     "e SEARCH OR TO a@x BODY \"body one\"\r\nf SEARCH HEADER CC \"\"\r\n",
+     {"* SEARCH\r\na OK", "* SEARCH 1\r\nb OK", "* SEARCH 1\r\nc OK", "* SEARCH\r\nd OK",
+      "* SEARCH 1\r\ne OK", "* SEARCH\r\nf OK"},
+     {0}},
     {SELECT "a SEARCH CHARSET X-NONE ALL\r\n", {"a NO [BADCHARSET ("}, {0}},
     {"a CREATE \"Entw&APw-rfe\"\r\nb LIST \"\" \"E*\"\r\nc CREATE &xx\r\n",
      {"/\" Entw&APw-rfe\r\n", "c NO "},
