@@ -132,6 +132,16 @@ int journal_shared_peek(struct journal_shared *j, uint64_t *segment, uint64_t *o
     return 0;
 }
 
+bool journal_shared_is_at(struct journal_shared *j, uint64_t segment, uint64_t offset)
+{
+    unsigned char octets[HINT_SIZE];
+    struct hint h;
+    ssize_t n = disk_read(j->tail, octets, sizeof(octets), 0, DISK_NO_WAIT);
+
+    return n > 0 && hint_decode(span_make(octets, (size_t)n), &h) == 0 && h.segment == segment &&
+           h.offset == offset;
+}
+
 int journal_shared_last(struct journal_shared *j, uint16_t *kind, void *head, size_t n)
 {
     unsigned char octets[RECORD_HEADER_SIZE + 64];

@@ -61,6 +61,8 @@ void journal_shared_unlock(struct journal_shared *j);
 /* Where the last append ended, by the tail file alone and without the lock: a hint
  * that says cheaply whether there is news. ERR_NOT_FOUND: nothing is known. */
 int journal_shared_peek(struct journal_shared *j, uint64_t *segment, uint64_t *offset);
+/* Whether that is here. Does not wait for the disk; false when it cannot be said. */
+bool journal_shared_is_at(struct journal_shared *j, uint64_t segment, uint64_t offset);
 
 /* Under the lock: the kind of the last record and the first n octets of its head, of a
  * snapshot its body. ERR_NOT_FOUND: there is none, or it is shorter. */

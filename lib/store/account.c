@@ -376,6 +376,12 @@ static bool is_at_end(struct store_account *a)
            applied.offset == offset;
 }
 
+bool account_is_at(struct store_account *a, uint64_t segment, uint64_t offset)
+{
+    return a->turn.free > 0 && a->journal != NULL &&
+           journal_shared_is_at(a->journal, segment, offset);
+}
+
 int account_catch_up(struct store_account *a)
 {
     struct tail tail = {a, true};

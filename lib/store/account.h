@@ -94,6 +94,9 @@ int account_need_index(struct store_account *a);
 int account_catch_up(struct store_account *a);
 /* Read from an index that is up to date. A damaged one is made anew, once. */
 int account_view(struct store_account *a, index_fn *fn, void *arg);
+/* On the loop: whether nobody appended since the index was brought to this place. False
+ * when that cannot be said without a wait: a job has the turn, the files are closed. */
+bool account_is_at(struct store_account *a, uint64_t segment, uint64_t offset);
 /* Change the index alone (what needs no record). */
 int account_update_index(struct store_account *a, index_fn *fn, void *arg);
 

@@ -148,6 +148,12 @@ static int make_room(struct store_view *v, uint64_t count)
     return 0;
 }
 
+static void note_place(const struct index_txn *t, struct store_view *v)
+{
+    v->own->segment = t->meta.applied.segment;
+    v->own->offset = t->meta.applied.offset;
+}
+
 static int load(struct index_txn *t, void *arg)
 {
     struct view_job *job = arg;
@@ -165,6 +171,7 @@ static int load(struct index_txn *t, void *arg)
     v->uidnext = box->uidnext;
     v->own->last_uid = 0;
     job->recent = box->recent;
+    note_place(t, v);
     array_clear(&v->messages);
     rc = view_read_keywords(t, v);
     if (rc < 0)
@@ -441,6 +448,7 @@ static int read_news(struct index_txn *t, void *arg)
         return rc;
     if (box->modseq == v->modseq && !v->is_parked) {
         job->first_new = v->messages.len;
+        note_place(t, v);
         return 0;
     }
     job->recent = box->recent;
@@ -462,6 +470,7 @@ static int read_news(struct index_txn *t, void *arg)
     job->has_news = true;
     v->modseq = modseq;
     v->uidnext = uidnext;
+    note_place(t, v);
     return 0;
 }
 
@@ -541,6 +550,16 @@ static int refresh_job(struct store_account *a, void *arg)
     return rc;
 }
 
+/* Said by the loop itself, as at the end of most commands: a hand-over to a worker and back
+ * is two thirds of what a NOOP takes (75 us, 23 without). */
+static bool is_unchanged(const struct store_view *v, bool may_expunge)
+{
+    const struct store_view_own *own = v->own;
+
+    return !v->is_parked && !own->is_renamed && (own->gone.len == 0 || !may_expunge) &&
+           account_is_at(v->account, own->segment, own->offset);
+}
+
 int store_view_refresh(struct store_view *v, bool may_expunge, struct store_news *news)
 {
     struct view_job job = {.view = v, .news = news, .may_expunge = may_expunge};
@@ -548,6 +567,8 @@ int store_view_refresh(struct store_view *v, bool may_expunge, struct store_news
     int rc;
 
     *news = (struct store_news){0};
+    if (is_unchanged(v, may_expunge))
+        return 0;
     if (was_parked)
         v->account->awake++;
     rc = account_run(v->account, TASK_POOL_STORE, refresh_job, &job);

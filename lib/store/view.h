@@ -11,11 +11,12 @@ struct uid_list {
 };
 
 struct store_view_own {
-    uint32_t last_uid;    /* UIDs above are not in the view yet */
-    uint32_t edition;     /* of the keywords' names, also when parked */
-    bool is_renamed;      /* the edition has changed, and nobody was told yet */
-    struct uid_list gone; /* expunged, but not yet told: still in messages */
-    struct str parked;    /* the UIDs of a parked view */
+    uint32_t last_uid;        /* UIDs above are not in the view yet */
+    uint32_t edition;         /* of the keywords' names, also when parked */
+    bool is_renamed;          /* the edition has changed, and nobody was told yet */
+    struct uid_list gone;     /* expunged, but not yet told: still in messages */
+    uint64_t segment, offset; /* how far the journal was known at the last refresh */
+    struct str parked;        /* the UIDs of a parked view */
 };
 
 /* Of open and refresh. */

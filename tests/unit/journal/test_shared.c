@@ -110,6 +110,26 @@ static void two_handles_append_in_turn(void **state)
     journal_shared_close(b);
 }
 
+static void the_end_is_known_without_a_wait(void **state)
+{
+    struct place *p = *state;
+    struct journal_shared *a = open_shared(p), *b = open_shared(p);
+    uint64_t segment = 0, offset = 0;
+
+    assert_int_equal(journal_shared_peek(b, &segment, &offset), ERR_NOT_FOUND);
+    assert_false(journal_shared_is_at(b, segment, offset));
+    deliver(a, 10);
+    assert_int_equal(journal_shared_peek(b, &segment, &offset), 0);
+    assert_true(journal_shared_is_at(b, segment, offset));
+    deliver(a, 10);
+    assert_false(journal_shared_is_at(b, segment, offset));
+    assert_int_equal(journal_shared_peek(b, &segment, &offset), 0);
+    place_damage(p, "tail", 20, "??");
+    assert_false(journal_shared_is_at(b, segment, offset));
+    journal_shared_close(a);
+    journal_shared_close(b);
+}
+
 static void records_of_one_append_stay_together(void **state)
 {
     struct place *p = *state;
@@ -439,6 +459,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(two_handles_append_in_turn, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_end_is_known_without_a_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(records_of_one_append_stay_together, setup, teardown),
         cmocka_unit_test_setup_teardown(a_journal_begins_with_its_owners_state, setup, teardown),
         cmocka_unit_test_setup_teardown(a_beginning_without_its_first_record_is_none, setup,
