@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/arena.h"
 #include "base/error.h"
+
+/* What a session holds at most of messages that its client has not asked for yet. */
+enum { AHEAD_OCTETS = 64 * 1024, AHEAD_MESSAGES = 32 };
 
 static int take_snapshot(struct maildrop *m)
 {
@@ -43,6 +45,7 @@ int maildrop_open(struct maildrop *m, struct store *store, struct span account)
 void maildrop_close(struct maildrop *m)
 {
     array_free(&m->entries);
+    arena_reset(&m->ahead_memory);
     if (m->view != NULL)
         store_view_close(m->view);
     if (m->lock != NULL)
@@ -80,6 +83,54 @@ struct maildrop_entry *maildrop_find(struct maildrop *m, struct span number)
         m->entries.items[n - 1].is_deleted)
         return NULL;
     return &m->entries.items[n - 1];
+}
+
+static void forget_ahead(struct maildrop *m)
+{
+    arena_reset(&m->ahead_memory);
+    m->ahead = NULL;
+    m->ahead_count = 0;
+}
+
+/* From the entry at first on, up to one that is too long. What fails is read again, and its
+ * error told, when the client asks for it. */
+static void read_ahead(struct maildrop *m, size_t first)
+{
+    uint32_t uids[AHEAD_MESSAGES];
+    uint64_t octets = 0;
+    size_t count = 0;
+
+    forget_ahead(m);
+    for (size_t i = first; i < m->entries.len && count < AHEAD_MESSAGES; i++) {
+        octets += m->entries.items[i].size;
+        if (octets > AHEAD_OCTETS)
+            break;
+        uids[count++] = m->entries.items[i].uid;
+    }
+    if (count > 0)
+        m->ahead = ARENA_NEW_N(&m->ahead_memory, struct span, count);
+    if (m->ahead == NULL)
+        return;
+    m->ahead_first = first;
+    m->ahead_count = count;
+    if (store_heads(m->view, uids, count, AHEAD_OCTETS, &m->ahead_memory, m->ahead) < 0)
+        forget_ahead(m);
+}
+
+static bool is_ahead(const struct maildrop *m, size_t at)
+{
+    return at >= m->ahead_first && at - m->ahead_first < m->ahead_count;
+}
+
+struct span maildrop_read(struct maildrop *m, const struct maildrop_entry *entry)
+{
+    size_t at = (size_t)(entry - m->entries.items);
+    bool is_in_order = at > 0 && at == m->next;
+
+    m->next = at + 1;
+    if (is_in_order && !is_ahead(m, at))
+        read_ahead(m, at);
+    return is_ahead(m, at) ? m->ahead[at - m->ahead_first] : SPAN_NONE;
 }
 
 void maildrop_undelete(struct maildrop *m)

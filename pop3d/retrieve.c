@@ -63,6 +63,17 @@ int retrieve_filter_end(struct retrieve_filter *f, struct str *out)
     return str_append_cstr(out, ".\r\n");
 }
 
+static int send_piece(struct stream *out, struct retrieve_filter *f, struct span piece,
+                      struct str *text, int64_t patience_ms)
+{
+    int rc = retrieve_filter_feed(f, piece, text);
+
+    if (rc == 0)
+        rc = stream_write(out, str_span(text), deadline_in(patience_ms));
+    str_clear(text);
+    return rc;
+}
+
 static int send_pieces(struct stream *out, const struct store_body *body, struct retrieve_filter *f,
                        char *data, struct str *text, int64_t patience_ms)
 {
@@ -75,12 +86,33 @@ static int send_pieces(struct stream *out, const struct store_body *body, struct
 
         rc = store_body_read_at(body, at, data, n);
         if (rc == 0)
-            rc = retrieve_filter_feed(f, span_make(data, n), text);
-        if (rc == 0)
-            rc = stream_write(out, str_span(text), deadline_in(patience_ms));
-        str_clear(text);
+            rc = send_piece(out, f, span_make(data, n), text, patience_ms);
         at += n;
     }
+    return rc;
+}
+
+static int send_end(struct stream *out, struct retrieve_filter *f, struct str *text,
+                    int64_t patience_ms)
+{
+    int rc = retrieve_filter_end(f, text);
+
+    return rc == 0 ? stream_write(out, str_span(text), deadline_in(patience_ms)) : rc;
+}
+
+int retrieve_send_text(struct stream *out, struct span message, uint64_t body_lines,
+                       int64_t patience_ms)
+{
+    struct retrieve_filter f;
+    struct str text = {0};
+    int rc = 0;
+
+    retrieve_filter_init(&f, body_lines);
+    for (; rc == 0 && message.n > 0 && !f.is_done; message = span_drop(message, PIECE_OCTETS))
+        rc = send_piece(out, &f, span_take(message, PIECE_OCTETS), &text, patience_ms);
+    if (rc == 0)
+        rc = send_end(out, &f, &text, patience_ms);
+    str_fini(&text);
     return rc;
 }
 
@@ -97,9 +129,7 @@ int retrieve_send(struct stream *out, const struct store_body *body, uint64_t bo
     retrieve_filter_init(&f, body_lines);
     rc = send_pieces(out, body, &f, data, &text, patience_ms);
     if (rc == 0)
-        rc = retrieve_filter_end(&f, &text);
-    if (rc == 0)
-        rc = stream_write(out, str_span(&text), deadline_in(patience_ms));
+        rc = send_end(out, &f, &text, patience_ms);
     str_fini(&text);
     free(data);
     return rc;

@@ -16,6 +16,10 @@
 TASK_WAITS int retrieve_send(struct stream *out, const struct store_body *body, uint64_t body_lines,
                              int64_t patience_ms);
 
+/* The same of a message in memory. */
+TASK_WAITS int retrieve_send_text(struct stream *out, struct span message, uint64_t body_lines,
+                                  int64_t patience_ms);
+
 /* The pure part, for tests: feed octets of the message, in pieces. */
 struct retrieve_filter {
     uint64_t body_lines; /* still to send */

@@ -151,9 +151,12 @@ static void command_uidl(struct session *s, struct span argument)
 /* Send a message or the top of it; true when all of it went out. */
 static bool send_message(struct session *s, const struct maildrop_entry *entry, uint64_t lines)
 {
-    struct store_body body;
-    int rc = store_body_open(s->drop.view, entry->uid, &body);
+    struct store_body body = {.fd = -1};
+    struct span text = maildrop_read(&s->drop, entry);
+    int rc = 0;
 
+    if (text.p == NULL)
+        rc = store_body_open(s->drop.view, entry->uid, &body);
     if (rc < 0) {
         if (rc != ERR_NOT_FOUND)
             log_error("user=<%s>: message with UID %u: %s", str_cstr(&s->client->user), entry->uid,
@@ -167,7 +170,9 @@ static bool send_message(struct session *s, const struct maildrop_entry *entry, 
                            (unsigned long long)entry->size);
     else
         rc = stream_printf(s->client->stream, patience(), "+OK\r\n");
-    if (rc == 0)
+    if (rc == 0 && text.p != NULL)
+        rc = retrieve_send_text(s->client->stream, text, lines, shared.idle_ms);
+    else if (rc == 0)
         rc = retrieve_send(s->client->stream, &body, lines, shared.idle_ms);
     fd_close(&body.fd);
     if (rc < 0) /* in the middle of a message only an early end tells the client */

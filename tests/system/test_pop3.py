@@ -268,6 +268,37 @@ def test_more_than_a_command_takes_does_nothing(lab):
     line.close()
 
 
+def test_messages_in_any_order_are_the_messages(lab):
+    """Short ones are read ahead, long ones are not, and neither may be another's octets."""
+    user = "u15"
+    sizes = [10, 20000, 30000, 5, 70000, 3000, 1200000, 40, 31000, 33000, 7] + [2500] * 40
+    with lab.imap(user) as imap:
+        stored = [b"Subject: %d\r\n\r\n.%d\r\n%s\r\n" % (i, i, b"x" * 76 + b"\r\n" + b"y" * (n % 900) + b"\r\n" * (n // 2))
+                  for i, n in enumerate(sizes)]
+        for text in stored:
+            assert imap.append("INBOX", None, None, text)[0] == "OK"
+    client = lab.pop3(user)
+    count = len(stored)
+    orders = [list(range(count)), list(range(count))[::-1], [0, 1, 2, 9, 3, 4, 5, 2, 6, 7, 8, 9, 10, 11, 49, 50, 12, 13, 12]]
+    for order in orders:
+        for i in order:
+            assert b"\r\n".join(client.retr(i + 1)[1]) + b"\r\n" == stored[i], (order, i)
+    for i in range(count):
+        assert client.top(i + 1, 1)[1] == [b"Subject: %d" % i, b"", b".%d" % i]
+    # What goes while the session has it, read ahead or not, is no other message.
+    assert client.retr(11)[0] and client.retr(12)[0]
+    with lab.imap(user) as imap:
+        imap.select("INBOX")
+        imap.store("13:20", "+FLAGS.SILENT", "\\Deleted")
+        imap.expunge()
+    for i in range(12, count):
+        try:
+            assert b"\r\n".join(client.retr(i + 1)[1]) + b"\r\n" == stored[i]
+        except poplib.error_proto as problem:
+            assert i < 20 and b"Message is gone" in problem.args[0]
+    client.quit()
+
+
 def test_nonsense_before_login_ends(lab):
     line = Line(lab)
     line.sock.sendall(b"GET / HTTP/1.1\r\n" * 20)
