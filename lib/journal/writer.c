@@ -114,6 +114,7 @@ static int put_record(struct journal_writer *w, struct journal_record *record)
     b->records++;
     w->end = b->offset + b->len;
     w->prev = h.header_crc;
+    w->last = record->at;
     w->number = record->number;
     active->used = w->end;
     w->stat_records++;

@@ -56,7 +56,8 @@ struct journal_writer {
 
     /* Behind the last record that was added. */
     uint64_t end;
-    uint32_t prev;
+    uint32_t prev;                /* of the last record: its CRC, */
+    struct journal_position last; /* and where it is; length 0: nowhere */
     uint64_t number, limit;
     uint64_t durable_limit; /* numbers below it may be used */
 

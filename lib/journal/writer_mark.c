@@ -11,7 +11,9 @@
 struct mark {
     uint64_t segments;
     uint64_t number, limit;
-    uint32_t prev, format;
+    uint64_t last; /* where the last record begins */
+    uint32_t length, prev;
+    uint64_t format;
 };
 enum { MARK_FORMAT = 1 };
 
@@ -25,6 +27,8 @@ int journal_writer_mark(const struct journal_writer *w, struct str *mark)
     struct mark m = {.segments = w->segments.len,
                      .number = w->number,
                      .limit = w->limit,
+                     .last = w->last.offset,
+                     .length = w->last.length,
                      .prev = w->prev,
                      .format = MARK_FORMAT};
 
@@ -48,27 +52,47 @@ int journal_writer_mark(const struct journal_writer *w, struct str *mark)
     return str_error(mark);
 }
 
-/* A later start has appended to the last segment: its RESERVE, if nothing else. */
-static int was_continued(struct journal_writer *w, const struct mark *m)
+/* The last record is whole, as it was when it was synced. */
+static bool is_whole(struct journal_writer *w, struct disk_file *file, const struct mark *m)
 {
+    const struct segment_header *header = &writer_active(w)->header;
+    struct journal_position at = {header->number, m->last, m->length};
     struct journal_record record;
+    struct str octets = {0};
+    int rc = scan_read_at(file, header, &at, DISK_WAIT, &octets, &record);
+
+    str_fini(&octets);
+    return rc == 0 && record.number == m->number;
+}
+
+/* A later start has appended to the segment: its RESERVE, if nothing else. */
+static bool was_continued(struct journal_writer *w, struct disk_file *file, const struct mark *m)
+{
     struct segment *s = writer_active(w);
-    char name[SLOT_NAME_SIZE];
-    struct disk_file *file;
+    struct journal_record record;
     struct scan scan;
     int rc;
 
-    writer_slot_name(name, s->slot);
-    rc = disk_open(w->disk, name, DISK_READ, &file);
-    if (rc < 0)
-        return rc;
     scan_init(&scan, file, &s->header);
     scan.offset = s->used;
     scan.prev = m->prev;
     rc = scan_next(&scan, &record);
     scan_fini(&scan);
+    return rc != 0;
+}
+
+static bool ends_there(struct journal_writer *w, const struct mark *m)
+{
+    char name[SLOT_NAME_SIZE];
+    struct disk_file *file;
+    bool ends;
+
+    writer_slot_name(name, writer_active(w)->slot);
+    if (disk_open(w->disk, name, DISK_READ, &file) < 0)
+        return false;
+    ends = is_whole(w, file, m) && !was_continued(w, file, m);
     disk_close(&file);
-    return rc;
+    return ends;
 }
 
 int writer_apply_mark(struct journal_writer *w, struct span mark)
@@ -93,11 +117,12 @@ int writer_apply_mark(struct journal_writer *w, struct span mark)
         s->used = marked.used;
         s->is_sealed = marked.is_sealed;
     }
-    if (RULE(RULE_MARK_END) && was_continued(w, &m) != 0)
+    if (RULE(RULE_MARK_END) && !ends_there(w, &m))
         return 0;
     w->number = m.number;
     w->limit = m.limit;
     w->prev = m.prev;
+    w->last = (struct journal_position){writer_active(w)->header.number, m.last, m.length};
     w->end = writer_active(w)->used;
     return 1;
 }

@@ -148,6 +148,7 @@ static int load_slots(struct journal_writer *w)
 struct loading {
     const struct journal_owner *owner;
     uint32_t prev; /* of the last good segment's last record */
+    struct journal_position last;
 };
 
 /* Walk one segment. 1: it has its first record, 0: it does not exist. */
@@ -172,6 +173,7 @@ static int load_records(struct journal_writer *w, struct segment *s, struct load
     }
     scan_init(&scan, file, &s->header);
     while ((rc = scan_next(&scan, &record)) > 0) {
+        l->last = record.at;
         if (scan.limit > w->limit)
             w->limit = scan.limit;
         if (scan.number > w->number)
@@ -241,6 +243,7 @@ static int read_everything(struct journal_writer *w, const struct journal_owner 
     if (w->segments.len > 0) {
         w->end = writer_active(w)->used;
         w->prev = l.prev;
+        w->last = l.last;
     }
     return 0;
 }

@@ -457,6 +457,32 @@ static void records_are_not_read_where_a_mark_still_holds(void **state)
     str_fini(&k.mark);
 }
 
+/* The file system lost what was synced, or a copy of the slot is short. */
+static void records_are_read_when_the_last_one_is_torn(void **state)
+{
+    struct place *p = *state;
+    struct keeper k = {0};
+    struct journal_writer *w = open_kept(p, &k);
+    struct journal_read_job job;
+    struct journal_record last;
+    char name[32];
+
+    for (int i = 0; i < 60; i++)
+        last = add(w, 3000);
+    write_waiting(w);
+    assert_int_equal(journal_writer_mark(w, &k.mark), 0);
+    assert_int_equal(journal_read_start(w, last.at.segment, &job), 0);
+    snprintf(name, sizeof(name), "slot.%d", (int)job.slot);
+    journal_writer_close(w);
+
+    place_damage(p, name, last.at.offset + last.at.length - 1, "?");
+    w = open_kept(p, &k);
+    assert_int_equal(k.restored, 0);
+    assert_int_equal(k.seen.count, 59);
+    journal_writer_close(w);
+    str_fini(&k.mark);
+}
+
 static void records_are_read_when_what_was_kept_cannot_be_used(void **state)
 {
     struct place *p = *state;
@@ -494,6 +520,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(numbers_pass_the_limit_only_when_it_is_durable, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(records_are_not_read_where_a_mark_still_holds, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(records_are_read_when_the_last_one_is_torn, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(records_are_read_when_what_was_kept_cannot_be_used, setup,
                                         teardown),
