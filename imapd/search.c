@@ -10,7 +10,7 @@
 
 enum {
     FIELDS_BATCH = 512, /* messages whose kept fields are looked at in one go */
-    BATCH = 128,        /* messages read ahead at once */
+    BATCH = 64,         /* messages whose first octets are read in one go */
     HEAD_OCTETS = 8192, /* of each */
     BREATH = 256,       /* messages between two pauses */
 };
@@ -45,12 +45,11 @@ static int match_stored(const struct search *q, size_t index)
     return rc < 0 ? rc : job.result;
 }
 
-/* Messages read ahead, each with what is needed of it. */
+/* Messages of which the first octets are read in one go. */
 struct batch {
     const struct search *search;
     const uint32_t *indexes; /* in the view */
-    size_t count;
-    struct span heads[BATCH]; /* p NULL: gone, or decided */
+    bool is_open[BATCH];     /* more of it is needed, or it is gone */
     unsigned char *results;
     int rc;
 };
@@ -65,44 +64,38 @@ static bool is_enough(const struct search *q, size_t index, struct span *head)
     return head->n > 0;
 }
 
-/* On a worker: those of which enough was read. */
-static void match_heads(void *arg)
+static void match_head(void *arg, size_t i, struct span head)
 {
     struct batch *b = arg;
+    uint32_t index = b->indexes[i];
 
-    for (size_t i = 0; i < b->count && b->rc >= 0; i++) {
-        struct span head = b->heads[i];
-        if (head.p == NULL || !is_enough(b->search, b->indexes[i], &head))
-            continue;
-        b->rc = search_match_content(b->search, b->indexes[i], head);
-        b->results[b->indexes[i]] = b->rc == 1;
-        b->heads[i] = SPAN_NONE;
-    }
+    if (b->rc < 0 || !is_enough(b->search, index, &head))
+        return;
+    b->rc = search_match_content(b->search, index, head);
+    b->results[index] = b->rc == 1;
+    b->is_open[i] = false;
 }
 
-static int match_batch(struct batch *b)
+static int match_batch(struct batch *b, size_t count)
 {
     const struct search *q = b->search;
-    struct session *s = q->session;
-    struct arena arena;
+    struct store_view *v = q->session->view;
     uint32_t uids[BATCH];
     int rc;
 
-    arena_init(&arena, &s->client->budget);
-    for (size_t i = 0; i < b->count; i++)
-        uids[i] = s->view->messages.items[b->indexes[i]].uid;
-    rc = store_heads(s->view, uids, b->count, HEAD_OCTETS, &arena, b->heads);
-    if (rc == 0)
-        rc = task_offload(TASK_POOL_STORE, match_heads, b);
+    for (size_t i = 0; i < count; i++) {
+        uids[i] = v->messages.items[b->indexes[i]].uid;
+        b->is_open[i] = true;
+    }
+    rc = store_each_head(v, uids, count, HEAD_OCTETS, match_head, b);
     if (rc == 0)
         rc = b->rc;
-    for (size_t i = 0; i < b->count && rc >= 0; i++) {
-        if (b->heads[i].p == NULL)
+    for (size_t i = 0; i < count && rc >= 0; i++) {
+        if (!b->is_open[i])
             continue;
         rc = match_stored(q, b->indexes[i]);
         b->results[b->indexes[i]] = rc == 1;
     }
-    arena_reset(&arena);
     return rc < 0 ? rc : 0;
 }
 
@@ -121,8 +114,8 @@ static void match_kept(void *arg, size_t i, struct span fields)
     b->results[i] = (signed char)(search_match_fields(b->search, b->indexes[i], fields));
 }
 
-/* Takes what the fields decide out of open. Nothing is read from messages for it: 10,000
- * took a fifth of the time of reading their heads. */
+/* Takes what the fields decide out of open: a subject is looked for in 2,000 messages in 0.6
+ * ms; reading their heads takes 10. */
 static int match_fields(const struct search *q, unsigned char *results, uint32_t *open,
                         size_t *open_count)
 {
@@ -161,13 +154,8 @@ static int match_rest(const struct search *q, const uint32_t *indexes, size_t co
     int rc = 0;
 
     for (size_t i = 0; i < count && rc == 0; i += BATCH) {
-        struct batch b = {
-            .search = q,
-            .indexes = indexes + i,
-            .count = count - i < BATCH ? count - i : BATCH,
-            .results = results,
-        };
-        rc = match_batch(&b);
+        struct batch b = {.search = q, .indexes = indexes + i, .results = results};
+        rc = match_batch(&b, count - i < BATCH ? count - i : BATCH);
         if (rc == 0 && task_is_cancelled())
             rc = -ECANCELED;
     }

@@ -222,8 +222,8 @@ struct heads_job {
     struct store_view *view;
     const uint32_t *uids;
     size_t count, limit;
-    struct arena *arena;
-    struct span *out;
+    store_text_fn *each;
+    void *arg;
     struct str text;
 };
 
@@ -241,10 +241,9 @@ static int read_heads(struct store_account *a, void *arg)
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < job->count; i++) {
-        job->out[i] = SPAN_NONE;
         rc = body_with_message(a, job->view->mailbox, job->uids[i], read_head, job);
         if (rc == 0)
-            rc = arena_copy(job->arena, str_span(&job->text), &job->out[i]);
+            job->each(job->arg, i, str_span(&job->text));
         else if (rc == ERR_NOT_FOUND || rc == ERR_CORRUPT)
             rc = 0;
     }
@@ -252,11 +251,37 @@ static int read_heads(struct store_account *a, void *arg)
     return rc;
 }
 
+int store_each_head(struct store_view *v, const uint32_t *uids, size_t count, size_t limit,
+                    store_text_fn *each, void *arg)
+{
+    struct heads_job job = {
+        .view = v, .uids = uids, .count = count, .limit = limit, .each = each, .arg = arg};
+
+    return account_run(v->account, TASK_POOL_STORE, read_heads, &job);
+}
+
+struct kept_heads {
+    struct arena *arena;
+    struct span *out;
+    int rc;
+};
+
+static void keep_head(void *arg, size_t i, struct span text)
+{
+    struct kept_heads *kept = arg;
+
+    if (kept->rc == 0)
+        kept->rc = arena_copy(kept->arena, text, &kept->out[i]);
+}
+
 int store_heads(struct store_view *v, const uint32_t *uids, size_t count, size_t limit,
                 struct arena *arena, struct span *out)
 {
-    struct heads_job job = {
-        .view = v, .uids = uids, .count = count, .limit = limit, .arena = arena, .out = out};
+    struct kept_heads kept = {.arena = arena, .out = out};
+    int rc;
 
-    return account_run(v->account, TASK_POOL_STORE, read_heads, &job);
+    for (size_t i = 0; i < count; i++)
+        out[i] = SPAN_NONE;
+    rc = store_each_head(v, uids, count, limit, keep_head, &kept);
+    return rc < 0 ? rc : kept.rc;
 }

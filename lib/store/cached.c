@@ -211,7 +211,7 @@ struct fields_job {
     struct store_view *view;
     const uint32_t *uids;
     size_t count;
-    store_fields_fn *each;
+    store_text_fn *each;
     void *arg;
     struct missing {
         size_t i;
@@ -313,7 +313,7 @@ static int fields_job(struct store_account *a, void *arg)
     return rc;
 }
 
-int store_fields(struct store_view *v, const uint32_t *uids, size_t count, store_fields_fn *each,
+int store_fields(struct store_view *v, const uint32_t *uids, size_t count, store_text_fn *each,
                  void *arg)
 {
     struct fields_job job = {.view = v, .uids = uids, .count = count, .each = each, .arg = arg};

@@ -178,11 +178,14 @@ TASK_WAITS int store_cached(struct store_view *v, const uint32_t *uids, size_t *
                             size_t octets_max, struct arena *arena, struct store_cached *out);
 /* The fields that ENVELOPE is made from, as a header of their own (imap_envelope_fields()),
  * from the index: each() runs on a worker, once for every message that is still there, with
- * its place in uids; fields are good during the call. */
-typedef void store_fields_fn(void *arg, size_t i, struct span fields);
+ * its place in uids; text is good during the call. */
+typedef void store_text_fn(void *arg, size_t i, struct span text);
 TASK_WAITS int store_fields(struct store_view *v, const uint32_t *uids, size_t count,
-                            store_fields_fn *each, void *arg);
-/* The first octets of each message, at most limit, in one go. p NULL: it is gone. */
+                            store_text_fn *each, void *arg);
+/* The same with the first octets of each message, at most limit. */
+TASK_WAITS int store_each_head(struct store_view *v, const uint32_t *uids, size_t count,
+                               size_t limit, store_text_fn *each, void *arg);
+/* These octets to keep. p NULL: it is gone. */
 TASK_WAITS int store_heads(struct store_view *v, const uint32_t *uids, size_t count, size_t limit,
                            struct arena *arena, struct span *out);
 /* A descriptor for reading one message: opened afresh, read-only, positioned by
