@@ -71,7 +71,8 @@ int store_new(struct store **out, int dirfd, const struct store_options *options
     s->device = st.st_dev;
     s->inode = st.st_ino;
     list_init(&s->open);
-    task_cond_init(&s->room);
+    task_cond_init(&s->begun);
+    task_cond_init(&s->others);
     list_init(&s->link);
     set_options(s, options);
     s->deliveries = calloc(RECENT_DELIVERIES, sizeof(*s->deliveries));
@@ -149,41 +150,61 @@ static bool is_at_rest(const struct store_account *a)
     return a->turn.free > 0 && a->syncing == 0;
 }
 
-/* The account used longest ago that nobody works with, with its turn taken. */
-static struct store_account *take_victim(struct store *s)
+/* The account used longest ago that nobody works with. */
+static struct store_account *find_victim(struct store *s)
 {
     for (struct list *item = s->open.prev; item != &s->open; item = item->prev) {
         struct store_account *a = LIST_ITEM(item, struct store_account, link);
-        if (is_at_rest(a) && task_semaphore_take(&a->turn, DEADLINE_NONE) == 0)
+        if (is_at_rest(a))
             return a;
     }
     return NULL;
 }
 
+static bool is_full(const struct store *s)
+{
+    return s->places >= s->options.open_limit;
+}
+
+static bool has_room(struct store *s)
+{
+    return s->opening < OPENING_MAX && (!is_full(s) || find_victim(s) != NULL);
+}
+
+static bool is_line_before(const struct store *s, const struct task_cond *line)
+{
+    return task_cond_is_awaited(&s->begun) || task_cond_is_awaited(line);
+}
+
 /* A place for the files of an account whose turn this task has; *victim, if not NULL, must
- * be closed before they are opened. Only a few accounts are opened at a time: of thousands
- * that have something to do at once, those that are open get all of it done before others
- * take their places. 1,000 messages for idling clients: 12 files opened for each, 19 before. */
-static int take_place(struct store_account *a, struct store_account **victim)
+ * be closed before they are opened, and is taken too. Only a few accounts are opened at a
+ * time: of thousands that have something to do at once, those that are open get all of it
+ * done before others take their places. 1,000 messages for idling clients: 12 files opened
+ * for each, 19 before. */
+static int take_place(struct store_account *a, struct task_cond *line,
+                      struct store_account **victim)
 {
     struct store *s = a->store;
+    bool is_behind = is_line_before(s, line);
     int rc = 0;
 
     *victim = NULL;
-    while (rc == 0) {
-        if (s->opening < OPENING_MAX) {
-            if (s->places >= s->options.open_limit)
-                *victim = take_victim(s);
-            if (s->places < s->options.open_limit || *victim != NULL) {
-                a->has_place = a->is_opening = true;
-                s->places++;
-                s->opening++;
-                return 0;
-            }
-        }
-        rc = task_cond_wait(&s->room, DEADLINE_NONE);
+    while (rc == 0 && (is_behind || !has_room(s))) {
+        rc = task_cond_wait(line, DEADLINE_NONE);
+        is_behind = false;
     }
-    return rc;
+    if (rc == 0 && is_full(s)) {
+        *victim = find_victim(s);
+        rc = task_semaphore_take(&(*victim)->turn, DEADLINE_NONE);
+        if (rc < 0)
+            *victim = NULL;
+    }
+    if (rc < 0)
+        return rc;
+    a->has_place = a->is_opening = true;
+    s->places++;
+    s->opening++;
+    return 0;
 }
 
 static void leave_place(struct store_account *a)
@@ -192,6 +213,22 @@ static void leave_place(struct store_account *a)
         return;
     a->has_place = false;
     a->store->places--;
+}
+
+/* Somebody who waits may have a place now. Nobody is woken for nothing: he would stand last
+ * in his line again, behind thousands. Of five, four were begun, so that no line waits for
+ * ever. */
+static void wake_next(struct store *s)
+{
+    struct task_cond *line = &s->begun, *other = &s->others;
+
+    if (!has_room(s))
+        return;
+    if (s->woken++ % 5 == 4) {
+        line = &s->others;
+        other = &s->begun;
+    }
+    task_cond_signal(task_cond_is_awaited(line) ? line : other);
 }
 
 static void end_turn(struct store_account *a)
@@ -207,7 +244,7 @@ static void end_turn(struct store_account *a)
         s->opening--;
     a->is_opening = false;
     task_semaphore_give(&a->turn);
-    task_cond_signal(&s->room);
+    wake_next(s);
     if (a->refs == 0 && a->dirfd < 0)
         free_account(a);
 }
@@ -220,10 +257,11 @@ void account_begin_sync(struct store_account *a)
 void account_end_sync(struct store_account *a)
 {
     if (--a->syncing == 0)
-        task_cond_signal(&a->store->room);
+        wake_next(a->store);
 }
 
-int account_run(struct store_account *a, enum task_pool pool, account_fn *fn, void *arg)
+static int run(struct store_account *a, struct task_cond *line, enum task_pool pool, account_fn *fn,
+               void *arg)
 {
     struct run r = {.account = a, .fn = fn, .arg = arg};
     int rc;
@@ -234,7 +272,7 @@ int account_run(struct store_account *a, enum task_pool pool, account_fn *fn, vo
     atomic_fetch_sub(&a->waiting, 1);
     if (rc == 0) {
         if (a->dirfd < 0)
-            rc = take_place(a, &r.victim);
+            rc = take_place(a, line, &r.victim);
         if (rc == 0)
             rc = task_offload(pool, run_job, &r);
         if (rc == 0)
@@ -247,6 +285,16 @@ int account_run(struct store_account *a, enum task_pool pool, account_fn *fn, vo
     }
     a->refs--;
     return rc;
+}
+
+int account_run(struct store_account *a, enum task_pool pool, account_fn *fn, void *arg)
+{
+    return run(a, &a->store->others, pool, fn, arg);
+}
+
+int account_go_on(struct store_account *a, enum task_pool pool, account_fn *fn, void *arg)
+{
+    return run(a, &a->store->begun, pool, fn, arg);
 }
 
 /* --- files --- */

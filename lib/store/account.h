@@ -40,10 +40,13 @@ struct store {
     struct journal_options journal;
     struct journal_boot boot;
     struct hash accounts;
-    struct list open;                   /* accounts that hold files, the one used last first */
-    size_t places;                      /* taken: at most open_limit; held while files are open */
-    size_t opening;                     /* accounts whose turn opens files: at most OPENING_MAX */
-    struct task_cond room;              /* a place may be had, or may be taken from its account */
+    struct list open; /* accounts that hold files, the one used last first */
+    size_t places;    /* taken: at most open_limit; held while files are open */
+    size_t opening;   /* accounts whose turn opens files: at most OPENING_MAX */
+    /* A place may be had, or may be taken from its account: who waits for that. Work that was
+     * begun goes first: a change that is here with its message, news for a session. */
+    struct task_cond begun, others;
+    unsigned woken;                     /* of both, so far */
     struct recent_delivery *deliveries; /* RECENT_DELIVERIES, by hash */
     struct store_inotify *inotify;      /* watch.c; NULL without one */
     atomic_bool parents[256];           /* directories of the first level that are durable */
@@ -79,6 +82,9 @@ struct store_account {
 /* fn runs on a worker with the account's turn held. */
 typedef int account_fn(struct store_account *a, void *arg);
 TASK_WAITS int account_run(struct store_account *a, enum task_pool pool, account_fn *fn, void *arg);
+/* The same for work that was begun: it waits for no place behind work that was not. */
+TASK_WAITS int account_go_on(struct store_account *a, enum task_pool pool, account_fn *fn,
+                             void *arg);
 
 /* Between the two the account's files stay open, though nobody has its turn. */
 void account_begin_sync(struct store_account *a);

@@ -162,7 +162,7 @@ int account_commit(struct store_account *a, account_fn *prepare, commit_build_fn
     if (task_is_cancelled())
         return -ECANCELED;
     was = task_shield(true);
-    rc = account_run(a, TASK_POOL_STORE, commit_job, &w);
+    rc = account_go_on(a, TASK_POOL_STORE, commit_job, &w);
     rc = finish(a, &w, rc);
     task_shield(was);
     array_free(&w.commit.records);
@@ -250,7 +250,7 @@ int account_deliver(struct store_account *a, bool create, delivery_fn *prepare, 
     if (task_is_cancelled())
         return -ECANCELED;
     was = task_shield(true);
-    rc = account_run(a, TASK_POOL_SYNC, deliver_job, &d);
+    rc = account_go_on(a, TASK_POOL_SYNC, deliver_job, &d);
     rc = finish(a, &d.work, rc);
     task_shield(was);
     *number = d.work.commit.number;

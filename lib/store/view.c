@@ -571,7 +571,7 @@ int store_view_refresh(struct store_view *v, bool may_expunge, struct store_news
         return 0;
     if (was_parked)
         v->account->awake++;
-    rc = account_run(v->account, TASK_POOL_STORE, refresh_job, &job);
+    rc = account_go_on(v->account, TASK_POOL_STORE, refresh_job, &job);
     if (was_parked && v->is_parked)
         v->account->awake--;
     if (rc < 0)

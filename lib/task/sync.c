@@ -42,6 +42,11 @@ void task_cond_broadcast(struct task_cond *c)
         ;
 }
 
+bool task_cond_is_awaited(const struct task_cond *c)
+{
+    return !list_is_empty(&c->waiters);
+}
+
 /* --- semaphores --- */
 
 void task_semaphore_init(struct task_semaphore *s, size_t count)

@@ -110,6 +110,7 @@ void task_cond_init(struct task_cond *c);
 TASK_WAITS int task_cond_wait(struct task_cond *c, deadline_t deadline);
 void task_cond_signal(struct task_cond *c);    /* wake the longest waiter */
 void task_cond_broadcast(struct task_cond *c); /* wake all */
+bool task_cond_is_awaited(const struct task_cond *c);
 
 /* Mutual exclusion and counting, first come first served. */
 struct task_semaphore {

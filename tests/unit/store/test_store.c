@@ -825,6 +825,47 @@ static void limit_main(void *arg)
     assert_true(busy.most <= before + OPEN_LIMIT * DESCRIPTORS_EACH);
 }
 
+static void look_into_account(void *arg)
+{
+    struct store_mailbox box;
+    struct store_account *a;
+    struct arena arena = {0};
+    char id[16];
+
+    snprintf(id, sizeof(id), "busy%u", (unsigned)(uintptr_t)arg);
+    a = open_account(id);
+    assert_int_equal(store_find(a, SPAN_LIT("INBOX"), &arena, &box), 0);
+    arena_reset(&arena);
+    store_close(a);
+    busy.done++;
+}
+
+/* A message that is here does not wait behind all who begin to look. */
+static void begun_main(void *arg)
+{
+    struct store_account *a = open_account("begun");
+    struct task_group g;
+
+    task_group_init(&g);
+    for (uintptr_t i = 0; i < BUSY_ACCOUNTS; i++)
+        assert_int_equal(task_group_spawn(&g, "busy", look_into_account, (void *)i), 0);
+    while (busy.done < OPEN_LIMIT) /* which closes the files of the first */
+        task_yield();
+    assert_true(append_message(a, STORE_INBOX, 1, 0) > 0);
+    assert_true(busy.done < BUSY_ACCOUNTS / 4); /* 8 to 10; 59 to 119 in one line */
+    store_close(a);
+    assert_int_equal(task_group_wait(&g, deadline_in(60000)), 0);
+    assert_int_equal(busy.done, BUSY_ACCOUNTS);
+}
+
+static void test_what_was_begun_goes_on(void **state)
+{
+    place.options.open_limit = OPEN_LIMIT;
+    place_reopen(&place);
+    busy.most = busy.done = 0;
+    run(begun_main, NULL);
+}
+
 static void test_open_limit(void **state)
 {
     place.options.open_limit = OPEN_LIMIT;
@@ -850,6 +891,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_mailboxes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_keywords, setup, teardown),
         cmocka_unit_test_setup_teardown(test_open_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_was_begun_goes_on, setup, teardown),
         cmocka_unit_test_setup_teardown(test_older_names, setup, teardown),
     };
 

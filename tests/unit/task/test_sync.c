@@ -87,6 +87,7 @@ static void cond_main(void *arg)
     trace[0] = '\0';
     task_cond_init(&c);
     task_cond_signal(&c); /* nobody: not remembered */
+    assert_false(task_cond_is_awaited(&c));
     for (size_t i = 0; i < COUNT_OF(v); i++)
         assert_non_null(task_spawn("cond", wait_cond, &v[i]));
     assert_int_equal(task_sleep(deadline_in(2)), 0);
@@ -94,7 +95,9 @@ static void cond_main(void *arg)
     task_cond_signal(&c);
     assert_int_equal(task_yield(), 0);
     assert_string_equal(trace, "a");
+    assert_true(task_cond_is_awaited(&c));
     task_cond_broadcast(&c);
+    assert_false(task_cond_is_awaited(&c));
     assert_int_equal(task_yield(), 0);
     assert_string_equal(trace, "abc");
 }
