@@ -1,5 +1,6 @@
 #include "tests/unit/mail/support_mail.h"
 
+#include <malloc.h>
 #include <pthread.h>
 
 #include "base/error.h"
@@ -101,6 +102,16 @@ static void test_threads(void **state)
         pthread_join(threads[i], NULL);
     for (size_t i = 0; i < COUNT_OF(threads); i++)
         assert_true(is_good[i]);
+}
+
+/* A descriptor with a buffer for each name took 2 MiB. */
+static void test_preload_is_small(void **state)
+{
+    struct mallinfo2 before = mallinfo2(), after;
+
+    assert_true(charset_preload() > 50);
+    after = mallinfo2();
+    assert_in_range(after.uordblks + after.hblkhd - before.uordblks - before.hblkhd, 0, 512 * 1024);
 }
 
 static void test_allow_list(void **state)
@@ -206,10 +217,10 @@ static void test_utf7(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_samples), cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_threads), cmocka_unit_test(test_allow_list),
-        cmocka_unit_test(test_casemap), cmocka_unit_test(test_casemap_ascii),
-        cmocka_unit_test(test_utf7),
+        cmocka_unit_test(test_samples),       cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_threads),       cmocka_unit_test(test_preload_is_small),
+        cmocka_unit_test(test_allow_list),    cmocka_unit_test(test_casemap),
+        cmocka_unit_test(test_casemap_ascii), cmocka_unit_test(test_utf7),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
