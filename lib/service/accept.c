@@ -19,7 +19,6 @@ enum {
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 2000,
     TRIM_AFTER_MS = 5000, /* without a client that came or went */
-    TRIM_CLIENTS = 256,   /* fewer are not worth it */
 };
 
 struct client {
@@ -104,15 +103,12 @@ static uint64_t connection_limit(void)
     }
 }
 
-static uint64_t most_clients; /* since memory was given back */
-
-/* What many clients used while they came is free, but not the kernel's: 1.2 KiB for each
- * of 3,000 idle IMAP sessions. Busy processes never get here. */
+/* What clients used while they came is free, but not the kernel's: 1.2 KiB for each of 3,000
+ * idle IMAP sessions. How many there were at once does not tell: logins come one after the
+ * other, too. Busy processes never get here. */
 static void give_back(struct task_timer *timer)
 {
-    if (most_clients >= TRIM_CLIENTS)
-        malloc_trim(0);
-    most_clients = process.client_count;
+    malloc_trim(0);
 }
 
 static struct task_timer trim = {.expired = give_back};
@@ -122,8 +118,6 @@ static void count_client(int change)
     process.client_count = (uint64_t)((int64_t)process.client_count + change);
     accept_publish();
     task_cond_broadcast(&process.changed);
-    if (process.client_count > most_clients)
-        most_clients = process.client_count;
     task_timer_set(&trim, deadline_in(TRIM_AFTER_MS));
 }
 

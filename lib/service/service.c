@@ -446,6 +446,8 @@ static void first_task(void *arg)
         exit_status = 1;
         return;
     }
+    /* What reading tables and the configuration took meanwhile: 0.15 MiB of each process. */
+    malloc_trim(0);
     process.page->state = STATS_READY;
     accept_publish();
     if (process.control_fd >= 0)
@@ -518,6 +520,8 @@ int service_main(int argc, char **argv, const struct service *service)
     if (service->on_load != NULL && service->on_load(process.conf, &why) < 0)
         fail_start(str_cstr(&why));
     str_fini(&why);
+    conf_free(process.main_conf);
+    process.main_conf = NULL;
     find_users(&identity);
     if (process.inherit.is_trial)
         return 0;

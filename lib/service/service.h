@@ -100,7 +100,7 @@ int service_main(int argc, char **argv, const struct service *service);
 
 /* The configuration of this process (immutable), -o overrides included. */
 const struct conf *service_conf(void);
-/* main.cf alone, without the entry's overrides. */
+/* main.cf alone, without the entry's overrides; until on_load has returned. */
 const struct conf *service_main_conf(void);
 /* The master.cf service name of this process, such as "relay". */
 const char *service_entry_name(void);
