@@ -8,7 +8,7 @@
 #include "qmgr/transport.h"
 #include "queue/attr.h"
 
-enum { CAPACITY_MAX = 100000, ACKNOWLEDGE_MS = 1000, NAP_MS = 4 };
+enum { CAPACITY_MAX = 100000, ACKNOWLEDGE_MS = 1000 };
 
 int agent_connect(struct transport *t, struct agent **out, deadline_t deadline)
 {
@@ -183,35 +183,13 @@ static void lose_jobs(struct agent *a)
     }
 }
 
-/* The agent's next message. While no job waits for another's end nothing depends on the
- * results: those that come during a nap are taken together, and do not wake this process one
- * by one (3 % of a message's CPU when messages come one after the other). They are safe in
- * the socket meanwhile, also from the agent's death. */
-static int receive(struct agent *a, struct ipc_in **m)
-{
-    int rc = ipc_take(a->ipc, m);
-
-    if (rc == -EAGAIN && a->is_busy && a->transport->schedule->waiting == 0) {
-        a->is_busy = false;
-        rc = task_cond_wait(&a->transport->wanted, deadline_in(NAP_MS));
-        if (a->ipc == NULL)
-            return ERR_CLOSED;
-        if (rc == 0 || rc == -ETIMEDOUT)
-            rc = ipc_take(a->ipc, m);
-    }
-    if (rc == -EAGAIN)
-        rc = ipc_receive(a->ipc, m, DEADLINE_NONE);
-    a->is_busy = rc == 0;
-    return rc;
-}
-
 void agent_serve(struct agent *a)
 {
     struct transport *t = a->transport;
     struct ipc_in *m;
     int rc = 0;
 
-    while (rc == 0 && a->ipc != NULL && (rc = receive(a, &m)) == 0) {
+    while (rc == 0 && a->ipc != NULL && (rc = ipc_receive(a->ipc, &m, DEADLINE_NONE)) == 0) {
         if (ipc_is(m, "result")) {
             rc = take_results(a, m);
             if (rc < 0)

@@ -12,7 +12,6 @@ struct transport {
     struct schedule_transport *schedule;
     struct list agents;
     struct task_cond changed; /* jobs, room, connections */
-    struct task_cond wanted;  /* a job waits for the result of another */
     unsigned recipient_limit;
     int64_t unavailable_until_ms;
     bool is_connecting;
@@ -25,7 +24,6 @@ struct agent {
     struct hash jobs; /* out, by number */
     uint32_t capacity, used;
     bool is_draining;
-    bool is_busy;      /* something came since its last nap */
     struct str acks;   /* numbers (uint64_t) of jobs whose results wait to be durable */
     size_t acks_ready; /* octets of them that the flush under way covers */
 };

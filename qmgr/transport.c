@@ -98,7 +98,6 @@ struct transport *transport_find(struct span name)
         (unsigned)conf_transport_int(service_conf(), text, "destination_recipient_limit");
     list_init(&t->agents);
     task_cond_init(&t->changed);
-    task_cond_init(&t->wanted);
     if (tasks_spawn("dispatch", run_dispatcher, t) < 0) {
         schedule_transport_free(t->schedule);
         goto fail;
@@ -347,8 +346,6 @@ static void run_dispatcher(void *arg)
                 continue;
             }
         }
-        if (t->schedule->waiting > 0)
-            task_cond_broadcast(&t->wanted);
         int64_t wakeup = schedule_wakeup(t->schedule);
         if (wakeup <= now) /* room is what is missing */
             wakeup = DEADLINE_NONE;

@@ -393,8 +393,7 @@ static int take_from_inbox(struct ipc_conn *c, struct ipc_in **m)
     return -EAGAIN;
 }
 
-/* What is there, packet after packet; -EAGAIN when nothing is. */
-static int take(struct ipc_conn *c, struct ipc_in **m)
+static int receive(struct ipc_conn *c, struct ipc_in **m, deadline_t deadline)
 {
     for (;;) {
         int rc = c->error != 0 ? c->error : take_from_inbox(c, m);
@@ -403,18 +402,11 @@ static int take(struct ipc_conn *c, struct ipc_in **m)
             return rc;
         /* Replies alone, packet after packet, never leave this loop. */
         rc = task_breathe();
-        if (rc == 0)
-            rc = c->error != 0 ? c->error : receive_packet(c);
         if (rc < 0)
             return rc;
-    }
-}
-
-static int take_or_wait(struct ipc_conn *c, struct ipc_in **m, deadline_t deadline)
-{
-    for (;;) {
-        int rc = take(c, m);
-
+        rc = c->error != 0 ? c->error : receive_packet(c);
+        if (rc == 0)
+            continue;
         if (rc != -EAGAIN)
             return rc;
         rc = task_fd_wait(&c->poll, TASK_READABLE, deadline);
@@ -423,7 +415,7 @@ static int take_or_wait(struct ipc_conn *c, struct ipc_in **m, deadline_t deadli
     }
 }
 
-static int receive(struct ipc_conn *c, struct ipc_in **m, bool may_wait, deadline_t deadline)
+int ipc_receive(struct ipc_conn *c, struct ipc_in **m, deadline_t deadline)
 {
     int rc;
 
@@ -435,25 +427,15 @@ static int receive(struct ipc_conn *c, struct ipc_in **m, bool may_wait, deadlin
     /* A peer that never pauses must not starve the other tasks. */
     rc = task_breathe();
     if (rc == 0)
-        rc = may_wait ? take_or_wait(c, m, deadline) : take(c, m);
+        rc = receive(c, m, deadline);
     c->has_reader = false;
     if (rc == ERR_PROTOCOL)
         log_warn("malformed message from process %ld (uid %ld): connection closed",
                  (long)c->peer_pid, (long)c->peer_uid);
-    if (rc < 0 && rc != -EAGAIN && rc != -ETIMEDOUT && rc != -ECANCELED) {
+    if (rc < 0 && rc != -ETIMEDOUT && rc != -ECANCELED) {
         ipc_conn_fail(c, rc);
         rc = c->error;
     }
     ipc_conn_drop(c);
     return rc;
-}
-
-int ipc_receive(struct ipc_conn *c, struct ipc_in **m, deadline_t deadline)
-{
-    return receive(c, m, true, deadline);
-}
-
-int ipc_take(struct ipc_conn *c, struct ipc_in **m)
-{
-    return receive(c, m, false, DEADLINE_NONE);
 }

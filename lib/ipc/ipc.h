@@ -122,8 +122,6 @@ int ipc_post(struct ipc_conn *c, struct ipc_out *m);
 /* Next message that is not a reply (see ipc_call); one reader at a time. ERR_EOF
  * when the peer closed. */
 TASK_WAITS int ipc_receive(struct ipc_conn *c, struct ipc_in **m, deadline_t deadline);
-/* The same, but -EAGAIN instead of waiting for the peer. */
-TASK_WAITS int ipc_take(struct ipc_conn *c, struct ipc_in **m);
 
 /* Request and reply: adds an "id" and waits for the reply with that id, while
  * other tasks call on the same connection. ERR_TRUNCATED: the connection died after

@@ -179,43 +179,6 @@ TASK_TEST(a_turn_is_one_packet)
     close(pair[1]);
 }
 
-static void send_note(struct ipc_conn *c, uint64_t n)
-{
-    struct ipc_out m = {0};
-
-    ipc_begin(&m, "note");
-    ipc_put_u64(&m, "n", n);
-    assert_int_equal(ipc_send(c, &m, never), 0);
-    assert_int_equal(ipc_flush(c, never), 0);
-}
-
-TASK_TEST(taking_does_not_wait)
-{
-    struct ipc_conn *from, *to;
-    struct ipc_in *m;
-    uint64_t n;
-    int pair[2];
-
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
-    assert_int_equal(ipc_conn_new(&from, pair[0]), 0);
-    assert_int_equal(ipc_conn_new(&to, pair[1]), 0);
-    assert_int_equal(ipc_take(to, &m), -EAGAIN);
-    assert_null(m);
-    assert_int_equal(ipc_error(to), 0);
-    for (uint64_t i = 0; i < 3; i++)
-        send_note(from, i);
-    for (uint64_t i = 0; i < 3; i++) {
-        assert_int_equal(ipc_take(to, &m), 0);
-        assert_int_equal(ipc_get_u64(m, "n", &n), 0);
-        assert_int_equal(n, i);
-        ipc_in_free(m);
-    }
-    assert_int_equal(ipc_take(to, &m), -EAGAIN);
-    ipc_close(from);
-    assert_int_equal(ipc_take(to, &m), ERR_EOF);
-    ipc_close(to);
-}
-
 TASK_TEST(descriptors_stay_with_their_message)
 {
     struct server s;
@@ -775,7 +738,6 @@ int main(void)
         cmocka_unit_test(call_and_reply),
         cmocka_unit_test(many_calls_share_a_connection),
         cmocka_unit_test(a_turn_is_one_packet),
-        cmocka_unit_test(taking_does_not_wait),
         cmocka_unit_test(descriptors_stay_with_their_message),
         cmocka_unit_test(largest_message),
         cmocka_unit_test(window_fills_and_drains),
