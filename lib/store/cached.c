@@ -31,8 +31,10 @@ int cached_describe(struct span message, struct str *envelope, struct str *bodys
 struct span cached_fields(struct span message, struct str *text)
 {
     str_clear(text);
-    if (imap_envelope_fields(text, message) < 0 || text->len > FIELDS_MAX)
+    if (imap_envelope_fields(text, message) < 0 || text->len > FIELDS_MAX) {
+        str_fini(text); /* a caller has hundreds of them at once */
         return SPAN_NONE;
+    }
     return str_span(text);
 }
 

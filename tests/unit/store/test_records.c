@@ -1,6 +1,7 @@
 /* Records and names: what is written is read again, and nothing else is read. */
 #include "tests/unit/store/support_store.h"
 
+#include "store/cached.h"
 #include "store/names.h"
 #include "store/octets.h"
 #include "store/records.h"
@@ -150,13 +151,29 @@ static void test_names(void **state)
     assert_true(span_eq(name_special_use(SPAN_LIT("Junk")), SPAN_LIT("\\Junk")));
 }
 
+/* Of a search's messages all are held together: what is not kept must not be. */
+static void test_fields(void **state)
+{
+    struct str message = {0}, text = {0};
+
+    str_append_cstr(&message, "Subject: short\r\nX-Other: no\r\n\r\nbody\r\n");
+    assert_true(
+        span_eq(cached_fields(str_span(&message), &text), SPAN_LIT("Subject: short\r\n\r\n")));
+    str_clear(&message);
+    for (int i = 0; i < 5000; i++)
+        str_append_cstr(&message, "To: somebody@example.test\r\n");
+    assert_int_equal(cached_fields(str_span(&message), &text).n, 0);
+    assert_int_equal(text.cap, 0);
+    str_fini(&text);
+    str_fini(&message);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_octets),
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_octets),  cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_fields),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
