@@ -299,13 +299,25 @@ static int find_newest(struct journal_shared *j, bool *newer)
 
 static int make_segment(struct journal_shared *j, uint64_t number, struct str *snapshot);
 
+/* A hint, of whatever boot, was written when the beginning was durable: where that cannot be
+ * found any more it is damaged, and what stands behind it must not be overwritten. */
+static int check_is_new(struct journal_shared *j)
+{
+    uint64_t segment, offset;
+    int rc = journal_shared_peek(j, &segment, &offset);
+
+    return rc == ERR_NOT_FOUND ? 0 : rc < 0 ? rc : ERR_CORRUPT;
+}
+
 /* The first segment. Nothing of it is synced before shared_settle(): until there is a hint,
  * nobody relies on it. What a crash leaves of it without its first record is made again. */
 static int begin(struct journal_shared *j)
 {
     struct str snapshot = {0};
-    int rc = 0;
+    int rc = check_is_new(j);
 
+    if (rc < 0)
+        return rc;
     scan_fini(&j->end);
     j->end = (struct scan){0};
     if (j->begin != NULL)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -227,6 +228,36 @@ static void a_beginning_without_its_first_record_is_none(void **state)
     assert_int_equal(read_all(p, NULL, false, &seen), 0);
     assert_int_equal(seen.changes, 2);
     journal_shared_close(j);
+}
+
+static void change_boot(struct place *p)
+{
+    memset(p->boot.clean, 0, sizeof(p->boot.clean));
+    memcpy(p->boot.current, "boot-two", 8);
+}
+
+/* A hint is written when the beginning is durable: without its first record the journal is
+ * damaged, and not one that never was. */
+static void a_damaged_beginning_is_not_made_again(void **state)
+{
+    struct place *p = *state;
+    unsigned calls = 0;
+    struct journal_shared *j = open_beginning(p, &calls);
+    struct journal_record record = {.kind = KIND, .count = 1, .head = SPAN_LIT("hot")};
+    struct journal_commit commit = {0};
+    struct stat before, after;
+
+    deliver(j, 100);
+    journal_shared_close(j);
+    place_damage(p, "seg.1", 4096 + 60, "damage");
+    assert_int_equal(fstatat(p->dirfd, "seg.1", &before, 0), 0);
+    change_boot(p);
+    j = open_beginning(p, &calls);
+    assert_int_equal(journal_shared_append(j, &record, 1, &commit), ERR_CORRUPT);
+    journal_shared_close(j);
+    assert_int_equal(calls, 1);
+    assert_int_equal(fstatat(p->dirfd, "seg.1", &after, 0), 0);
+    assert_int_equal(after.st_size, before.st_size);
 }
 
 static void numbers_jump_after_another_boot(void **state)
@@ -464,6 +495,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_journal_begins_with_its_owners_state, setup, teardown),
         cmocka_unit_test_setup_teardown(a_beginning_without_its_first_record_is_none, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_beginning_is_not_made_again, setup, teardown),
         cmocka_unit_test_setup_teardown(numbers_jump_after_another_boot, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_hint_costs_a_scan_only, setup, teardown),
         cmocka_unit_test_setup_teardown(a_segment_goes_only_behind_a_snapshot, setup, teardown),
