@@ -345,8 +345,10 @@ static int sync_names(struct journal_shared *j)
  * an account made alone takes two thirds of the time that it takes the other way round. */
 int shared_settle(struct journal_shared *j)
 {
-    int rc = j->active->file->ops->sync(j->active->file);
+    int rc = atomic_load(&j->failed); /* what was lost then no other sync tells of */
 
+    if (rc == 0)
+        rc = j->active->file->ops->sync(j->active->file);
     if (rc == 0)
         rc = sync_names(j);
     j->is_new = false;

@@ -260,6 +260,53 @@ static void a_damaged_beginning_is_not_made_again(void **state)
     assert_int_equal(after.st_size, before.st_size);
 }
 
+/* A disk whose syncs fail, each once, as the kernel has it. */
+static struct disk_ops failing_ops;
+static const struct disk_ops *working_ops;
+static unsigned failing_syncs;
+
+static int open_failing(struct disk *disk, const char *name, int flags, struct disk_file **out)
+{
+    int rc = working_ops->open(disk, name, flags, out);
+
+    if (rc == 0)
+        (*out)->ops = &failing_ops;
+    return rc;
+}
+
+static int sync_failing(struct disk_file *file)
+{
+    if (failing_syncs == 0)
+        return working_ops->sync(file);
+    failing_syncs--;
+    return -EIO;
+}
+
+/* The sync that failed is not asked again for the hint. */
+static void a_beginning_that_could_not_be_synced_has_no_hint(void **state)
+{
+    struct place *p = *state;
+    unsigned calls = 0;
+    struct journal_record record = {.kind = KIND, .head = SPAN_LIT("hot")};
+    struct journal_commit commit = {0};
+    struct journal_shared *j;
+    uint64_t segment, offset;
+
+    working_ops = p->real.disk.ops;
+    failing_ops = *working_ops;
+    failing_ops.open = open_failing;
+    failing_ops.sync = sync_failing;
+    p->real.disk.ops = &failing_ops;
+    j = open_beginning(p, &calls);
+    record.count = (uint32_t)p->store.reserve + 1; /* needs RESERVE, which is synced */
+    failing_syncs = 1;
+    assert_int_equal(journal_shared_append(j, &record, 1, &commit), ERR_READ_ONLY);
+    assert_int_equal(failing_syncs, 0);
+    assert_int_equal(journal_shared_peek(j, &segment, &offset), ERR_NOT_FOUND);
+    journal_shared_close(j);
+    p->real.disk.ops = working_ops;
+}
+
 static void numbers_jump_after_another_boot(void **state)
 {
     struct place *p = *state;
@@ -496,6 +543,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_beginning_without_its_first_record_is_none, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_damaged_beginning_is_not_made_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_beginning_that_could_not_be_synced_has_no_hint, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(numbers_jump_after_another_boot, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_hint_costs_a_scan_only, setup, teardown),
         cmocka_unit_test_setup_teardown(a_segment_goes_only_behind_a_snapshot, setup, teardown),
