@@ -311,11 +311,14 @@ static int load_change(const struct change *c, struct loaded *l)
     return rc;
 }
 
+/* The message may be removed, and e freed, while a record is read. */
 static int load_once(struct entry *e, struct loaded *l, bool with_content)
 {
+    uint64_t number = e->id.number;
+
     loaded_init(l);
     int rc = load_message(e, l, with_content);
-    for (uint32_t i = 0; rc == 0 && i < e->change_count; i++) {
+    for (uint32_t i = 0; rc == 0 && entry_find(number) == e && i < e->change_count; i++) {
         struct change c = e->changes[i];
         rc = load_change(&c, l);
     }

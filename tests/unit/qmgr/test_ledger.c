@@ -201,6 +201,46 @@ static void hold_until_survives_a_restart(void **state)
     run(restart_with_a_future_release);
 }
 
+/* --- reading --- */
+
+static int loading_rc;
+
+static void load_listed(void *arg)
+{
+    struct loaded l;
+
+    loading_rc = ledger_load(arg, &l, false);
+    loaded_fini(&l);
+}
+
+/* Who lists the queue has no place of its own in a message's life: it may end meanwhile. */
+static void remove_while_loading(void *arg)
+{
+    struct task_group group;
+
+    open_ledger();
+    struct entry *e = commit(KEPT_FROM, 0);
+    struct str head = {0};
+    assert_int_equal(str_set(&head, SPAN_LIT("not read")), 0);
+    assert_int_equal(ledger_write_result(e, str_span(&head), 1), 0);
+    assert_int_equal(ledger_flush(), 0);
+    task_group_init(&group);
+    loading_rc = 1;
+    assert_int_equal(task_group_spawn(&group, "list", load_listed, e), 0);
+    assert_int_equal(task_yield(), 0); /* it waits for a worker now */
+    assert_int_equal(loading_rc, 1);
+    assert_int_equal(ledger_remove(e), 0);
+    assert_int_equal(task_group_wait(&group, DEADLINE_NONE), 0);
+    assert_int_equal(loading_rc, ERR_NOT_FOUND);
+    str_fini(&head);
+    ledger_close();
+}
+
+static void a_message_may_go_while_it_is_read(void **state)
+{
+    run(remove_while_loading);
+}
+
 /* Everything the entries know, in the order of their numbers. */
 static void describe_entries(struct str *out)
 {
@@ -331,6 +371,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cleaner_leaves_commits_under_way),
         cmocka_unit_test(hold_until_survives_a_restart),
+        cmocka_unit_test(a_message_may_go_while_it_is_read),
         cmocka_unit_test(a_snapshot_is_what_the_journal_says),
         cmocka_unit_test(a_snapshot_does_not_count_once_the_journal_went_on),
     };
