@@ -300,13 +300,26 @@ static int find_newest(struct journal_shared *j, bool *newer)
 static int make_segment(struct journal_shared *j, uint64_t number, struct str *snapshot);
 
 /* A hint, of whatever boot, was written when the beginning was durable: where that cannot be
- * found any more it is damaged, and what stands behind it must not be overwritten. */
+ * found any more it is damaged, and what stands behind it must not be overwritten. A segment
+ * that ends before the hint is a copy from before it was written: nothing stands there. */
 static int check_is_new(struct journal_shared *j)
 {
-    uint64_t segment, offset;
+    uint64_t segment, offset, size;
+    char name[SEGMENT_NAME_SIZE];
+    struct disk_file *file;
     int rc = journal_shared_peek(j, &segment, &offset);
 
-    return rc == ERR_NOT_FOUND ? 0 : rc < 0 ? rc : ERR_CORRUPT;
+    if (rc < 0)
+        return rc == ERR_NOT_FOUND ? 0 : rc;
+    if (segment > 1)
+        return ERR_CORRUPT;
+    segment_name(name, 1);
+    rc = disk_open(j->disk, name, DISK_READ, &file);
+    if (rc < 0)
+        return rc == -ENOENT ? 0 : rc;
+    rc = file->ops->size(file, &size);
+    disk_close(&file);
+    return rc == 0 && size >= offset ? ERR_CORRUPT : rc;
 }
 
 /* The first segment. Nothing of it is synced before shared_settle(): until there is a hint,

@@ -236,6 +236,14 @@ static void change_boot(struct place *p)
     memcpy(p->boot.current, "boot-two", 8);
 }
 
+static int truncate_at(struct place *p, const char *name, off_t size)
+{
+    int fd = openat(p->dirfd, name, O_WRONLY), rc = ftruncate(fd, size);
+
+    close(fd);
+    return rc;
+}
+
 /* A hint is written when the beginning is durable: without its first record the journal is
  * damaged, and not one that never was. */
 static void a_damaged_beginning_is_not_made_again(void **state)
@@ -258,6 +266,14 @@ static void a_damaged_beginning_is_not_made_again(void **state)
     assert_int_equal(calls, 1);
     assert_int_equal(fstatat(p->dirfd, "seg.1", &after, 0), 0);
     assert_int_equal(after.st_size, before.st_size);
+
+    /* A copy made while the journal began: the segment before the hint. */
+    assert_int_equal(truncate_at(p, "seg.1", 4096 + 60), 0);
+    j = open_beginning(p, &calls);
+    assert_int_equal(journal_shared_append(j, &record, 1, &commit), 0);
+    assert_int_equal(journal_shared_sync(&commit), 0);
+    journal_shared_close(j);
+    assert_int_equal(calls, 2);
 }
 
 /* A disk whose syncs fail, each once, as the kernel has it. */
