@@ -341,25 +341,23 @@ static void refuse_input(struct session *s, int why)
 /* Lines and literals of one command; a message that APPEND brings stays in the stream. */
 static int read_command(struct session *s)
 {
-    int rc;
+    deadline_t patience = session_patience();
+    int rc = stream_wait_input(s->stream, NULL, patience);
 
-    do {
-        rc = reader_line(&s->reader, session_patience());
-        if (rc == 0 && s->reader.has_literal) {
-            if (append_is_message_next(s))
-                return 0;
-            rc = reader_take_literal(&s->reader, session_patience());
-        }
-    } while (rc == 0 && s->reader.has_literal);
+    while (rc == 0) {
+        rc = reader_line(&s->reader, patience);
+        if (rc < 0 || !s->reader.has_literal || append_is_message_next(s))
+            break;
+        rc = reader_take_literal(&s->reader, session_patience());
+        patience = session_patience();
+    }
     return rc;
 }
 
 static int serve_command(struct session *s)
 {
-    int rc = stream_wait_input(s->stream, NULL, session_patience());
+    int rc = read_command(s);
 
-    if (rc == 0)
-        rc = read_command(s);
     if (rc == 0) {
         if (s->reader.text.len > 0)
             dispatch(s);

@@ -80,14 +80,15 @@ static void greet(struct session *s)
  * send any (smtpd_forbid_bare_newline = reject). */
 static int read_command(struct session *s, struct span *line, bool *is_bare)
 {
+    deadline_t deadline = session_deadline(s);
     struct span raw;
     int rc = 0;
 
     /* An upload may know this session's place on the stack. */
     if (!s->tx.is_open)
-        rc = stream_wait_input(s->stream, NULL, session_deadline(s));
+        rc = stream_wait_input(s->stream, NULL, deadline);
     if (rc == 0)
-        rc = stream_read_line(s->stream, s->server->line_length_limit, &raw, session_deadline(s));
+        rc = stream_read_line(s->stream, s->server->line_length_limit, &raw, deadline);
     if (rc < 0)
         return rc;
     raw.n--;

@@ -6,6 +6,7 @@ import os
 import smtplib
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -29,6 +30,18 @@ def test_recipients_are_checked_at_rcpt(lab):
                            b"RCPT TO:<nobody@example.test>\r\nQUIT\r\n")
     assert "250 2.1.5 Ok\r\n550 5.1.1 <nobody@example.test>: Recipient address rejected: " \
            "User unknown in virtual mailbox table\r\n221 2.0.0 Bye\r\n" in answer
+
+
+def test_the_time_for_a_command_is_one(new_lab):
+    """Some octets of it do not buy a second one."""
+    lab = new_lab(main_cf="smtpd_timeout = 4s\n")
+    with socket.create_connection(("127.0.0.1", int(lab.SMTP_PORT)), 20) as client:
+        assert client.recv(4096).startswith(b"220 ")
+        start = time.monotonic()
+        time.sleep(3)
+        client.sendall(b"EH")
+        assert client.recv(4096).startswith(b"421 4.4.2 ")
+        assert 3.5 < time.monotonic() - start < 6
 
 
 def test_input_before_the_handshake_is_thrown_away(lab):
