@@ -19,6 +19,7 @@ enum {
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 2000,
     TRIM_AFTER_MS = 5000, /* without a client that came or went */
+    TRIM_CLIENTS = 256,   /* fewer are not worth it */
 };
 
 struct client {
@@ -103,12 +104,16 @@ static uint64_t connection_limit(void)
     }
 }
 
-/* What clients used while they came is free, but not the kernel's: 1.2 KiB for each of 3,000
- * idle IMAP sessions. How many there were at once does not tell: logins come one after the
- * other, too. Busy processes never get here. */
+static uint64_t arrivals; /* since memory was given back */
+
+/* What many clients used while they came is free, but not the kernel's: 1.2 KiB for each of
+ * 3,000 idle IMAP sessions, also when they came one after the other. Busy processes never get
+ * here, and few clients are not worth it: with a million small pieces it takes 50 ms. */
 static void give_back(struct task_timer *timer)
 {
-    malloc_trim(0);
+    if (arrivals >= TRIM_CLIENTS)
+        malloc_trim(0);
+    arrivals = 0;
 }
 
 static struct task_timer trim = {.expired = give_back};
@@ -118,6 +123,7 @@ static void count_client(int change)
     process.client_count = (uint64_t)((int64_t)process.client_count + change);
     accept_publish();
     task_cond_broadcast(&process.changed);
+    arrivals += change > 0;
     task_timer_set(&trim, deadline_in(TRIM_AFTER_MS));
 }
 

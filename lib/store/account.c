@@ -222,7 +222,7 @@ static void wake_next(struct store *s)
 {
     struct task_cond *line = &s->begun, *other = &s->others;
 
-    if (!has_room(s))
+    if (!is_line_before(s, other) || !has_room(s))
         return;
     if (s->woken++ % 5 == 4) {
         line = &s->others;
