@@ -77,10 +77,6 @@ class Instance:
         subprocess.run([os.path.join(BUILD, "bin/test-store_fill"), os.path.join(self.folder, "mail"), user,
                         str(count), str(octets)], check=True)
 
-    def process(self, program):
-        """The pid of the one process that runs program."""
-        return next(pid for pid in self.processes() if os.readlink(f"/proc/{pid}/exe").endswith("/" + program))
-
     def tool(self, name, *words, start_only=False):
         """A load generator of the harness: its line of JSON, or the process itself."""
         folder = self.environment.get("BENCHBIN", os.path.join(BENCH, "bin"))
@@ -103,9 +99,3 @@ class Instance:
 
     def pss_kb(self):
         return self.tool("pssum", self.group_files("cgroup.procs")[0])["pss_kb"]
-
-
-def pss_of(pid):
-    """The proportional set size of one process, KiB."""
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))

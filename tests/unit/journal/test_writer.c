@@ -457,6 +457,18 @@ static void records_are_not_read_where_a_mark_still_holds(void **state)
     str_fini(&k.mark);
 }
 
+/* 60 records and a mark behind them; returns the last one. */
+static struct journal_record add_marked(struct journal_writer *w, struct keeper *k)
+{
+    struct journal_record last = {0};
+
+    for (int i = 0; i < 60; i++)
+        last = add(w, 3000);
+    write_waiting(w);
+    assert_int_equal(journal_writer_mark(w, &k->mark), 0);
+    return last;
+}
+
 /* The file system lost what was synced, or a copy of the slot is short. */
 static void records_are_read_when_the_last_one_is_torn(void **state)
 {
@@ -467,10 +479,7 @@ static void records_are_read_when_the_last_one_is_torn(void **state)
     struct journal_record last;
     char name[32];
 
-    for (int i = 0; i < 60; i++)
-        last = add(w, 3000);
-    write_waiting(w);
-    assert_int_equal(journal_writer_mark(w, &k.mark), 0);
+    last = add_marked(w, &k);
     assert_int_equal(journal_read_start(w, last.at.segment, &job), 0);
     snprintf(name, sizeof(name), "slot.%d", (int)job.slot);
     journal_writer_close(w);
@@ -489,10 +498,7 @@ static void records_are_read_when_what_was_kept_cannot_be_used(void **state)
     struct keeper k = {.answer = ERR_CORRUPT};
     struct journal_writer *w = open_kept(p, &k);
 
-    for (int i = 0; i < 60; i++)
-        add(w, 3000);
-    write_waiting(w);
-    assert_int_equal(journal_writer_mark(w, &k.mark), 0);
+    (void)add_marked(w, &k);
     journal_writer_close(w);
 
     w = open_kept(p, &k);

@@ -7,6 +7,8 @@
 
 #include "base/crc32c.h"
 
+struct place place;
+
 static void open_store(struct place *p)
 {
     p->rootfd = open(p->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -45,6 +47,34 @@ void place_path(const struct place *p, const char *account, const char *file, ch
 {
     snprintf(out, 256, "%s/%02x/%s/%s", p->path, crc32c(0, account, strlen(account)) & 0xff,
              account, file);
+}
+
+int place_setup(void **state)
+{
+    place_make(&place);
+    return 0;
+}
+
+int place_teardown(void **state)
+{
+    place_remove(&place);
+    return 0;
+}
+
+struct store_account *open_account(const char *id)
+{
+    struct store_account *a = NULL;
+
+    assert_int_equal(store_open(place.store, span_cstr(id), true, &a), 0);
+    return a;
+}
+
+struct store_view *open_view(struct store_account *a, uint32_t mailbox)
+{
+    struct store_view *v = NULL;
+
+    assert_int_equal(store_view_open(a, mailbox, false, &v), 0);
+    return v;
 }
 
 void run(task_fn *main, void *arg)
@@ -129,4 +159,16 @@ void check_refresh(struct store_view *v, bool may_expunge, const char *want)
     assert_string_equal(str_cstr(&got), want);
     str_fini(&got);
     store_news_free(&news);
+}
+
+void check_body(struct store_view *v, uint32_t uid, unsigned n, size_t extra)
+{
+    struct str want = {0}, got = {0};
+
+    message_text(&want, n, extra);
+    assert_int_equal(store_body_read(v, uid, &got), 0);
+    assert_int_equal(got.len, want.len);
+    assert_memory_equal(got.data, want.data, want.len);
+    str_fini(&want);
+    str_fini(&got);
 }

@@ -27,6 +27,13 @@ void place_reopen(struct place *p);
 /* Path of a file of an account. */
 void place_path(const struct place *p, const char *account, const char *file, char out[256]);
 
+/* A place for each test, and shorthands for what is in it. */
+extern struct place place;
+int place_setup(void **state);
+int place_teardown(void **state);
+struct store_account *open_account(const char *id);
+struct store_view *open_view(struct store_account *a, uint32_t mailbox);
+
 /* Run main as the first task. */
 void run(task_fn *main, void *arg);
 
@@ -39,6 +46,8 @@ uint32_t deliver_message(struct store_account *a, unsigned n, const char *delive
 /* keywords: names with spaces between them. */
 int set_flags(struct store_view *v, const uint32_t *uids, size_t count, enum store_flag_op op,
               uint32_t flags, const char *keywords);
+/* The message is the one that message_text() makes. */
+void check_body(struct store_view *v, uint32_t uid, unsigned n, size_t extra);
 uint32_t find_mailbox(struct store_account *a, const char *name);
 void check_refresh(struct store_view *v, bool may_expunge, const char *want);
 

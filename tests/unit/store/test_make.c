@@ -18,20 +18,6 @@
 
 enum { BOXES = 5, FILE_SIZE_MAX = 64 * 1024 };
 
-static struct place place;
-
-static int setup(void **state)
-{
-    place_make(&place);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    place_remove(&place);
-    return 0;
-}
-
 static int deliver(const char *account, unsigned n, bool is_retry)
 {
     struct str text = {0};
@@ -272,9 +258,10 @@ static void killed_makers_leave_whole_accounts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_delivery_makes_the_account, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_login_makes_the_account, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_a_crash_leaves_is_made_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_delivery_makes_the_account, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(a_login_makes_the_account, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(what_a_crash_leaves_is_made_whole, place_setup,
+                                        place_teardown),
         cmocka_unit_test(killed_makers_leave_whole_accounts),
     };
 

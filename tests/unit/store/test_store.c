@@ -1,7 +1,6 @@
 /* Accounts, mailboxes, messages and views on a real directory. */
 #include "tests/unit/store/support_store.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,37 +10,6 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/log.h"
-
-static struct place place;
-
-static int setup(void **state)
-{
-    place_make(&place);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    place_remove(&place);
-    return 0;
-}
-
-static struct store_account *open_account(const char *id)
-{
-    struct store_account *a = NULL;
-
-    assert_int_equal(store_open(place.store, span_cstr(id), true, &a), 0);
-    return a;
-}
-
-static struct store_view *open_view(struct store_account *a, uint32_t mailbox)
-{
-    struct store_view *v = NULL;
-
-    assert_int_equal(store_view_open(a, mailbox, false, &v), 0);
-    return v;
-}
 
 /* --- accounts --- */
 
@@ -80,18 +48,6 @@ static void test_accounts(void **state)
 }
 
 /* --- messages --- */
-
-static void check_body(struct store_view *v, uint32_t uid, unsigned n, size_t extra)
-{
-    struct str want = {0}, got = {0};
-
-    message_text(&want, n, extra);
-    assert_int_equal(store_body_read(v, uid, &got), 0);
-    assert_int_equal(got.len, want.len);
-    assert_memory_equal(got.data, want.data, want.len);
-    str_fini(&want);
-    str_fini(&got);
-}
 
 static void messages_main(void *arg)
 {
@@ -496,102 +452,6 @@ static void test_renew(void **state)
     run(verify_main, NULL);
 }
 
-/* --- views --- */
-
-static void views_main(void *arg)
-{
-    struct store_account *a = open_account("u1");
-    struct store_view *v, *w;
-    struct store_flag_change unseen = {.op = STORE_FLAGS_REMOVE, .flags = STORE_SEEN};
-    struct store_uids refused = {0};
-    uint32_t uids[6];
-
-    for (unsigned i = 0; i < 5; i++)
-        uids[i] = append_message(a, STORE_INBOX, i, 0);
-    v = open_view(a, STORE_INBOX);
-    w = open_view(a, STORE_INBOX);
-    assert_int_equal(v->recent.len, 5);
-    assert_int_equal(w->recent.len, 0);
-    check_refresh(v, true, "");
-    assert_int_equal(set_flags(v, uids + 1, 2, STORE_FLAGS_ADD, STORE_SEEN | STORE_DELETED, "a b"),
-                     0);
-    check_refresh(w, true, "*2 *3");
-    assert_int_equal(w->messages.items[1].flags, STORE_SEEN | STORE_DELETED);
-    assert_int_equal(w->messages.items[1].keywords, 3);
-    check_refresh(v, false, "*2 *3");
-    check_refresh(v, true, "");
-    /* unchanged: no new modseq */
-    assert_int_equal(set_flags(v, uids + 1, 2, STORE_FLAGS_ADD, STORE_SEEN, ""), 0);
-    check_refresh(w, true, "");
-    unseen.unchanged_since = v->messages.items[0].modseq;
-    assert_int_equal(store_set_flags(v, uids, 5, &unseen, &refused), 0);
-    assert_int_equal(refused.items.len, 4);
-    array_free(&refused.items);
-    assert_int_equal(store_expunge(v, NULL, 0, false), 0);
-    uids[5] = append_message(a, STORE_INBOX, 6, 0);
-    check_refresh(w, false, "+1");
-    assert_int_equal(w->messages.len, 6);
-    store_view_park(w);
-    check_refresh(w, true, "-2 -2");
-    assert_int_equal(w->messages.len, 4);
-    assert_int_equal(w->recent.len, 1);
-    check_refresh(v, true, "-2 -2 +1");
-    store_view_park(v);
-    store_view_park(w);
-    assert_int_equal(set_flags(v, uids, 1, STORE_FLAGS_SET, STORE_FLAGGED, ""), -EINVAL);
-    check_refresh(v, true, "");
-    assert_int_equal(set_flags(v, uids, 1, STORE_FLAGS_SET, STORE_FLAGGED, ""), 0);
-    assert_int_equal(store_expunge(v, uids + 3, 1, true), 0);
-    check_refresh(w, true, "-2 *1");
-    check_refresh(v, true, "-2 *1");
-    store_view_close(v);
-    store_view_close(w);
-    store_close(a);
-}
-
-static void test_views(void **state)
-{
-    run(views_main, NULL);
-}
-
-static void copy_main(void *arg)
-{
-    struct store_account *a = open_account("u1");
-    struct store_copied copied;
-    struct store_view *v, *w;
-    uint32_t uids[5], junk = find_mailbox(a, "Junk");
-    uint64_t bytes, messages;
-
-    for (unsigned i = 0; i < 5; i++)
-        uids[i] = append_message(a, STORE_INBOX, i, i == 1 ? STORE_FLAGGED : 0);
-    v = open_view(a, STORE_INBOX);
-    w = open_view(a, junk);
-    assert_int_equal(store_copy(v, uids, 3, junk, false, &copied), 0);
-    assert_int_equal(copied.to.len, 3);
-    assert_int_equal(copied.from.items[2], uids[2]);
-    store_copied_free(&copied);
-    check_refresh(w, true, "+3");
-    assert_int_equal(w->messages.items[1].flags, STORE_FLAGGED);
-    assert_int_equal(w->recent.len, 3);
-    check_body(w, w->messages.items[2].uid, 2, 300);
-    assert_int_equal(store_copy(v, uids + 3, 2, junk, true, &copied), 0);
-    store_copied_free(&copied);
-    check_refresh(v, true, "-4 -4");
-    check_refresh(w, true, "+2");
-    check_body(w, w->messages.items[4].uid, 4, 300);
-    assert_int_equal(store_usage(a, &bytes, &messages), 0);
-    assert_int_equal(messages, 8);
-    assert_int_equal(store_copy(v, uids, 1, 12345, true, &copied), ERR_NOT_FOUND);
-    store_view_close(v);
-    store_view_close(w);
-    store_close(a);
-}
-
-static void test_copy(void **state)
-{
-    run(copy_main, NULL);
-}
-
 /* --- mailboxes --- */
 
 static void mailboxes_main(void *arg)
@@ -772,127 +632,22 @@ static void test_keywords(void **state)
     run(verify_main, NULL);
 }
 
-/* --- the limit of open accounts --- */
-
-enum { BUSY_ACCOUNTS = 120, OPEN_LIMIT = 8, DESCRIPTORS_EACH = 8 };
-
-static struct {
-    unsigned most, done;
-} busy;
-
-static unsigned count_descriptors(void)
-{
-    DIR *directory = opendir("/proc/self/fd");
-    unsigned count = 0;
-
-    assert_non_null(directory);
-    while (readdir(directory) != NULL)
-        count++;
-    closedir(directory);
-    return count;
-}
-
-static void work_in_account(void *arg)
-{
-    char id[16];
-    struct store_account *a;
-
-    snprintf(id, sizeof(id), "busy%u", (unsigned)(uintptr_t)arg);
-    a = open_account(id);
-    for (unsigned i = 1; i <= 2; i++) {
-        unsigned now;
-
-        assert_true(append_message(a, STORE_INBOX, i, 0) > 0);
-        now = count_descriptors();
-        if (now > busy.most)
-            busy.most = now;
-    }
-    store_close(a);
-    busy.done++;
-}
-
-/* However many accounts have work at once, few hold files, and each gets its turn. */
-static void limit_main(void *arg)
-{
-    struct task_group g;
-    unsigned before = count_descriptors();
-
-    task_group_init(&g);
-    for (uintptr_t i = 0; i < BUSY_ACCOUNTS; i++)
-        assert_int_equal(task_group_spawn(&g, "busy", work_in_account, (void *)i), 0);
-    assert_int_equal(task_group_wait(&g, deadline_in(60000)), 0);
-    assert_int_equal(busy.done, BUSY_ACCOUNTS);
-    assert_true(busy.most <= before + OPEN_LIMIT * DESCRIPTORS_EACH);
-}
-
-static void look_into_account(void *arg)
-{
-    struct store_mailbox box;
-    struct store_account *a;
-    struct arena arena = {0};
-    char id[16];
-
-    snprintf(id, sizeof(id), "busy%u", (unsigned)(uintptr_t)arg);
-    a = open_account(id);
-    assert_int_equal(store_find(a, SPAN_LIT("INBOX"), &arena, &box), 0);
-    arena_reset(&arena);
-    store_close(a);
-    busy.done++;
-}
-
-/* A message that is here does not wait behind all who begin to look. */
-static void begun_main(void *arg)
-{
-    struct store_account *a = open_account("begun");
-    struct task_group g;
-
-    task_group_init(&g);
-    for (uintptr_t i = 0; i < BUSY_ACCOUNTS; i++)
-        assert_int_equal(task_group_spawn(&g, "busy", look_into_account, (void *)i), 0);
-    while (busy.done < OPEN_LIMIT) /* which closes the files of the first */
-        task_yield();
-    assert_true(append_message(a, STORE_INBOX, 1, 0) > 0);
-    assert_true(busy.done < BUSY_ACCOUNTS / 4); /* 8 to 10; 59 to 119 in one line */
-    store_close(a);
-    assert_int_equal(task_group_wait(&g, deadline_in(60000)), 0);
-    assert_int_equal(busy.done, BUSY_ACCOUNTS);
-}
-
-static void test_what_was_begun_goes_on(void **state)
-{
-    place.options.open_limit = OPEN_LIMIT;
-    place_reopen(&place);
-    busy.most = busy.done = 0;
-    run(begun_main, NULL);
-}
-
-static void test_open_limit(void **state)
-{
-    place.options.open_limit = OPEN_LIMIT;
-    place_reopen(&place);
-    busy.most = busy.done = 0;
-    run(limit_main, NULL);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_accounts, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_messages, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_fields, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_blob, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_record_without_a_hint, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_last_deliveries_are_known, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_verify_beside_a_session, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_lost_tail, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_renew, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_views, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_copy, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_mailboxes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_keywords, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_open_limit, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_what_was_begun_goes_on, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_older_names, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_accounts, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(test_messages, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(test_fields, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(test_blob, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(test_a_record_without_a_hint, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(test_last_deliveries_are_known, place_setup,
+                                        place_teardown),
+        cmocka_unit_test_setup_teardown(test_verify_beside_a_session, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(test_a_lost_tail, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(test_renew, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(test_mailboxes, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(test_keywords, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(test_older_names, place_setup, place_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
